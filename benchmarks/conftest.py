@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fixture `versus`, its options, and the summary it leaves at the end of the run.
+
+`--enforce` (or ANYA_BENCH_ENFORCE=1) makes a missed bar a failure; `--record` writes benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+for _folder in (_ROOT / "tests", _ROOT / "benchmarks"):
+    if str(_folder) not in sys.path:
+        sys.path.insert(0, str(_folder))
+
+import interleave  # noqa: E402
+from versus import Versus  # noqa: E402
+
+_COMPARISONS = pytest.StashKey[list[interleave.Comparison]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The two options of this folder."""
+    group = parser.getgroup("anya benchmarks")
+    group.addoption("--enforce", action="store_true", help="a missed bar fails the benchmark")
+    group.addoption("--record", action="store_true", help="write the results to benchmarks/results/")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """An empty list of results."""
+    config.stash[_COMPARISONS] = []
+
+
+@pytest.fixture
+def versus(benchmark: Any, pytestconfig: pytest.Config) -> Versus:
+    """The measuring fixture of this folder."""
+    enforce = pytestconfig.getoption("--enforce") or os.environ.get("ANYA_BENCH_ENFORCE", "") not in ("", "0")
+    return Versus(benchmark, pytestconfig.stash[_COMPARISONS], enforce=enforce)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Prints every comparison with the machine line, and writes the result file when asked to."""
+    results = config.stash[_COMPARISONS]
+    if not results:
+        return
+    measured = not config.getoption("--benchmark-disable")
+    terminalreporter.section("against the rivals" if measured else "against the rivals (quick: no measurement)")
+    terminalreporter.write_line(interleave.machine_line(interleave.machine()))
+    for result in results:
+        terminalreporter.write_line(str(result))
+    if measured and config.getoption("--record"):
+        terminalreporter.write_line(f"recorded in {interleave.record(results)}")

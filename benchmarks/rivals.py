@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a user has without this project: plain ONNX Runtime, and the micro-batchers a good engineer writes around it.
+
+They are rivals, not straw men: one thread per session run, batches of whatever waits and no timer, no work on the event
+loop that could be left out. Each request is one row; the model has one input and one output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+Run = Callable[[Any], Any]
+
+
+def open_session(model: bytes) -> ort.InferenceSession:
+    """A plain session on the CPU, one thread per run: there is no pool then, so no spinning either."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def runner(session: ort.InferenceSession) -> Run:
+    """array -> array: the session's `run` with its names bound, which is its fastest form."""
+    output = [session.get_outputs()[0].name]
+    name = session.get_inputs()[0].name
+    return lambda x: session.run(output, {name: x})[0]
+
+
+class AsyncMicroBatcher:
+    """Requests of one event loop share a run: at most `max_batch` rows, on `workers` executor threads."""
+
+    def __init__(self, run: Run, *, workers: int, max_batch: int) -> None:
+        self._run = run
+        self._max_batch = max_batch
+        self._idle = workers
+        self._executor = ThreadPoolExecutor(workers)
+        self._waiting: deque[tuple[Any, asyncio.Future[Any]]] = deque()
+        self._scheduled = False
+
+    def infer(self, x: Any) -> asyncio.Future[Any]:
+        """The future of one row's answer; whoever else asks in this turn of the loop goes along."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((x, future))
+        if self._idle and not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._dispatch, loop)
+        return future
+
+    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._scheduled = False
+        while self._idle and self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+            self._idle -= 1
+            self._executor.submit(self._work, loop, batch)
+
+    def _work(self, loop: asyncio.AbstractEventLoop, batch: list[tuple[Any, asyncio.Future[Any]]]) -> None:
+        try:
+            answers = self._run(np.concatenate([x for x, _ in batch]))
+        except Exception as error:  # the batch's waiters get it, the worker lives on
+            loop.call_soon_threadsafe(self._finish, loop, batch, None, error)
+        else:
+            loop.call_soon_threadsafe(self._finish, loop, batch, answers, None)
+
+    def _finish(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: list[tuple[Any, asyncio.Future[Any]]],
+        answers: Any,
+        error: Exception | None,
+    ) -> None:
+        self._idle += 1
+        for row, (_, future) in enumerate(batch):
+            if future.done():  # cancelled
+                continue
+            if error is None:
+                future.set_result(answers[row : row + 1])
+            else:
+                future.set_exception(error)
+        if not self._scheduled:  # after the clients just woken have asked again
+            self._scheduled = True
+            loop.call_soon(self._dispatch, loop)
+
+    def close(self) -> None:
+        """Waits for the runs in progress."""
+        self._executor.shutdown()
+
+
+class ThreadMicroBatcher:
+    """The same for blocking callers in threads: a queue, `workers` threads, a future per request."""
+
+    def __init__(self, run: Run, *, workers: int, max_batch: int) -> None:
+        self._run = run
+        self._max_batch = max_batch
+        self._queue: SimpleQueue[tuple[Any, Future[Any]] | None] = SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def infer(self, x: Any) -> Any:
+        """One row's answer; blocks."""
+        future: Future[Any] = Future()
+        self._queue.put((x, future))
+        return future.result()
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            while len(batch) < self._max_batch and not self._queue.empty():
+                item = self._queue.get()
+                if item is None:
+                    self._queue.put(None)
+                    break
+                batch.append(item)
+            try:
+                answers = self._run(np.concatenate([x for x, _ in batch]))
+            except Exception as error:  # the batch's waiters get it, the worker lives on
+                for _, future in batch:
+                    future.set_exception(error)
+            else:
+                for row, (_, future) in enumerate(batch):
+                    future.set_result(answers[row : row + 1])
+
+    def close(self) -> None:
+        """Ends the worker threads."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+
+def in_threads(work: Callable[[], None], threads: int) -> None:
+    """Runs `work` on that many threads at once and waits for all; the first error is raised."""
+    with ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(work) for _ in range(threads)]:
+            future.result()

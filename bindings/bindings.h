@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one include of pybind11, and the table of what is bound. Must come first in every file of this folder.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include "anya/status.h"
+
+namespace anya::python {
+
+namespace py = pybind11;
+
+void register_errors(py::module_& module);
+void register_options(py::module_& module);
+void register_stats(py::module_& module);
+void register_engine(py::module_& module);
+void register_model(py::module_& module);
+void register_future(py::module_& module);
+void register_event_loop(py::module_& module);
+
+}  // namespace anya::python

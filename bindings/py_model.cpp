@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "py_model.h"
+
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "arrays.h"
+#include "errors.h"
+
+namespace anya::python {
+namespace {
+
+constexpr double kLongestTimeout = 1e9;  // seconds, about 31 years: beyond it a deadline is a mistake
+
+py::object interned(const std::string& name) {
+  PyObject* text = PyUnicode_FromStringAndSize(name.data(), static_cast<Py_ssize_t>(name.size()));
+  if (text == nullptr) throw py::error_already_set();
+  PyUnicode_InternInPlace(&text);
+  return py::reinterpret_steal<py::object>(text);
+}
+
+std::string text_of(PyObject* object) {
+  const py::object text = py::reinterpret_steal<py::object>(PyObject_Str(object));
+  if (!text) {
+    PyErr_Clear();
+    return "?";
+  }
+  return text.cast<std::string>().substr(0, 120);
+}
+
+std::string joined(const std::vector<py::object>& names) {
+  std::string all;
+  for (const py::object& name : names) all += (all.empty() ? "'" : ", '") + name.cast<std::string>() + "'";
+  return all;
+}
+
+bool refuse(PyModel& model, const std::string& field, const std::string& sentence) {
+  model.model->count_refusal(ErrorCode::kInvalidInput);
+  set_error(ErrorCode::kInvalidInput, model.model->info(), field, sentence);
+  return false;
+}
+
+// The position of a name, by identity first (names are interned), then by value; -1: unknown.
+Py_ssize_t find_name(const std::vector<py::object>& names, PyObject* name) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (names[i].ptr() == name) return static_cast<Py_ssize_t>(i);
+  }
+  if (!PyUnicode_Check(name)) return -1;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (PyUnicode_Compare(names[i].ptr(), name) == 0) return static_cast<Py_ssize_t>(i);
+  }
+  return -1;
+}
+
+bool read_input(PyModel& model, PyRequest& request, std::size_t index, PyObject* object) {
+  std::string fault;
+  PyObject* const array = read_descriptor(object, model.model->schema().inputs[index].dtype, request.inputs[index], fault);
+  if (array == nullptr) {
+    if (PyErr_Occurred() != nullptr) return false;
+    return refuse(model, model.model->schema().inputs[index].name,
+                  "input '" + model.model->schema().inputs[index].name + "' " + fault);
+  }
+  request.given[index] = py::reinterpret_steal<py::object>(array);
+  return true;
+}
+
+bool read_inputs(PyModel& model, PyRequest& request, PyObject* inputs) {
+  const std::size_t count = model.input_names.size();
+  request.inputs.resize(count);
+  request.given.resize(count);
+  py::object mapping;
+  if (!PyDict_CheckExact(inputs)) {
+    const bool is_mapping = PyDict_Check(inputs) || (PyMapping_Check(inputs) != 0 && PyObject_HasAttrString(inputs, "keys") != 0);
+    if (!is_mapping) {
+      if (count == 1) return read_input(model, request, 0, inputs);
+      return refuse(model, "inputs", "takes " + std::to_string(count) + " inputs (" + joined(model.input_names) +
+                                         "); pass a mapping of names to arrays");
+    }
+    mapping = py::reinterpret_steal<py::object>(PyObject_CallOneArg(reinterpret_cast<PyObject*>(&PyDict_Type), inputs));
+    if (!mapping) return false;
+    inputs = mapping.ptr();
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    PyObject* const object = PyDict_GetItemWithError(inputs, model.input_names[i].ptr());
+    if (object == nullptr) {
+      if (PyErr_Occurred() != nullptr) return false;
+      const std::string name = model.model->schema().inputs[i].name;
+      return refuse(model, name, "input '" + name + "' is missing; the model takes " + joined(model.input_names));
+    }
+    // A new reference: reading an input may run its own code, which may change the mapping.
+    const py::object held = py::reinterpret_borrow<py::object>(object);
+    if (!read_input(model, request, i, object)) return false;
+  }
+  if (static_cast<std::size_t>(PyDict_GET_SIZE(inputs)) == count) return true;
+  PyObject* key = nullptr;
+  PyObject* value = nullptr;
+  Py_ssize_t at = 0;
+  while (PyDict_Next(inputs, &at, &key, &value) != 0) {
+    if (find_name(model.input_names, key) < 0) {
+      return refuse(model, text_of(key),
+                    "there is no input '" + text_of(key) + "'; the model takes " + joined(model.input_names));
+    }
+  }
+  return true;
+}
+
+bool read_outputs(PyModel& model, PyRequest& request, PyObject* outputs) {
+  const std::size_t count = model.output_names.size();
+  if (outputs == Py_None) {
+    request.output_indices.resize(count);
+    for (std::size_t i = 0; i < count; ++i) request.output_indices[i] = static_cast<std::uint32_t>(i);
+    return true;
+  }
+  if (PyUnicode_Check(outputs)) return refuse(model, "outputs", "outputs is a string; pass a list of names");
+  const py::object list = py::reinterpret_steal<py::object>(PySequence_Fast(outputs, "outputs is no sequence of names"));
+  if (!list) {
+    PyErr_Clear();
+    return refuse(model, "outputs", "outputs is no sequence of names");
+  }
+  const Py_ssize_t wanted = PySequence_Fast_GET_SIZE(list.ptr());
+  if (wanted == 0) return refuse(model, "outputs", "outputs is empty; the model gives " + joined(model.output_names));
+  for (Py_ssize_t i = 0; i < wanted; ++i) {
+    PyObject* const name = PySequence_Fast_GET_ITEM(list.ptr(), i);
+    const Py_ssize_t index = find_name(model.output_names, name);
+    if (index < 0) {
+      return refuse(model, text_of(name),
+                    "there is no output '" + text_of(name) + "'; the model gives " + joined(model.output_names));
+    }
+    for (const std::uint32_t other : request.output_indices) {
+      if (other == static_cast<std::uint32_t>(index)) return refuse(model, text_of(name), "output '" + text_of(name) + "' is asked for twice");
+    }
+    request.output_indices.push_back(static_cast<std::uint32_t>(index));
+  }
+  return true;
+}
+
+bool read_terms(PyModel& model, PyRequest& request, PyObject* timeout, PyObject* priority, PyObject* key, PyObject* tenant) {
+  if (timeout != Py_None) {
+    const double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
+      PyErr_Clear();
+      return refuse(model, "timeout", "timeout is a " + std::string(Py_TYPE(timeout)->tp_name) + "; pass seconds as a float");
+    }
+    if (!(seconds >= 0.0 && seconds <= kLongestTimeout)) {
+      return refuse(model, "timeout", "timeout is " + text_of(timeout) + "; it takes seconds from 0 to 1e9, or None");
+    }
+    request.timeout = static_cast<Nanos>(seconds * 1e9);
+  }
+  if (priority != Py_None) {
+    const long level = PyLong_Check(priority) ? PyLong_AsLong(priority) : -1;
+    if (level < 1 || level > 255) {
+      PyErr_Clear();
+      return refuse(model, "priority", "priority is " + text_of(priority) + "; it takes an integer from 1 (highest) to 255");
+    }
+    request.priority = static_cast<int>(level);
+  }
+  if (key != Py_None) {
+    const py::object text = py::reinterpret_steal<py::object>(PyBytes_Check(key) ? Py_NewRef(key) : PyObject_Str(key));
+    if (!text) return false;
+    Py_ssize_t size = 0;
+    const char* bytes = PyBytes_Check(text.ptr()) ? PyBytes_AS_STRING(text.ptr()) : PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+    if (bytes == nullptr) return false;
+    if (PyBytes_Check(text.ptr())) size = PyBytes_GET_SIZE(text.ptr());
+    request.key_hash = Engine::key_hash({bytes, static_cast<std::size_t>(size)}, 0);
+  }
+  if (tenant != Py_None) {
+    Py_ssize_t size = 0;
+    const char* const text = PyUnicode_Check(tenant) ? PyUnicode_AsUTF8AndSize(tenant, &size) : nullptr;
+    if (text == nullptr) {
+      PyErr_Clear();
+      return refuse(model, "tenant", "tenant is a " + std::string(Py_TYPE(tenant)->tp_name) + "; pass a string");
+    }
+    request.tenant.assign(text, static_cast<std::size_t>(size));
+  }
+  return true;
+}
+
+bool place_inputs(PyModel& model, PyRequest& request, bool snapshot) {
+  std::size_t total = 0;
+  if (snapshot) {
+    for (const TensorView& view : request.inputs) total += (view.bytes + 63) / 64 * 64;
+    request.copies.resize(total);
+  }
+  std::size_t at = 0;
+  bool strings = false;
+  for (std::size_t i = 0; i < request.given.size(); ++i) {
+    strings |= request.inputs[i].dtype == DType::kString;
+    if (!place_data(request, i, request.given[i].release().ptr(), snapshot, at)) {
+      // Text that cannot be one is the caller's mistake; anything else (no memory) is what it is.
+      if (PyErr_ExceptionMatches(PyExc_TypeError) == 0 && PyErr_ExceptionMatches(PyExc_UnicodeError) == 0) return false;
+      const py::error_already_set error;
+      const std::string& name = model.model->schema().inputs[i].name;
+      return refuse(model, name, "input '" + name + "': " + text_of(error.value().ptr()));
+    }
+    if (snapshot) at += (request.inputs[i].bytes + 63) / 64 * 64;
+  }
+  if (!strings) return true;
+  // The vector of texts has stopped moving: now their addresses hold.
+  request.views.assign(request.texts.begin(), request.texts.end());
+  std::size_t next = 0;
+  for (TensorView& view : request.inputs) {
+    if (view.dtype != DType::kString) continue;
+    view.data = request.views.data() + next;
+    next += view.bytes / sizeof(std::string_view);
+  }
+  return true;
+}
+
+bool place_outputs(PyModel& model, PyRequest& request) {
+  request.arrays.resize(request.outputs.size());
+  for (std::size_t i = 0; i < request.outputs.size(); ++i) {
+    OutputBuffer& output = request.outputs[i];
+    const std::uint32_t index = request.output_indices[i];
+    if (output.bytes == 0 || output.dtype == DType::kString) continue;  // made by the run
+    request.arrays[i] = new_array(model.output_types[index], output.shape, &output.data);
+    if (request.arrays[i] == nullptr) return false;
+    request.hold(request.arrays[i]);
+  }
+  return true;
+}
+
+}  // namespace
+
+PyModel::PyModel(py::object engine_object, std::shared_ptr<Model> loaded)
+    : engine(std::move(engine_object)), pool(engine.cast<PyEngine&>().pool), model(std::move(loaded)) {
+  for (const TensorSpec& spec : model->schema().inputs) {
+    input_names.push_back(interned(spec.name));
+    static_cast<void>(numpy_type(spec.dtype));  // a type that NumPy cannot hold shows now, not at the first request
+  }
+  for (const TensorSpec& spec : model->schema().outputs) {
+    output_names.push_back(interned(spec.name));
+    output_types.push_back(numpy_type(spec.dtype));
+  }
+}
+
+PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* arguments, Inputs inputs) {
+  PyRequest* const request = model.pool.get();
+  request->model = &model;
+  request->hold(Py_NewRef(self));
+  const auto prepare = [&] {
+    if (!read_terms(model, *request, arguments[2], arguments[3], arguments[4], arguments[5])) return false;
+    if (!read_outputs(model, *request, arguments[1])) return false;
+    if (!read_inputs(model, *request, arguments[0])) return false;
+    if (const Status status = model.model->admit(*request); !status.ok()) {
+      set_error(status, model.model->info());
+      return false;
+    }
+    return place_inputs(model, *request, inputs == Inputs::kSnapshot) && place_outputs(model, *request);
+  };
+  bool ready = false;
+  try {
+    ready = prepare();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::bad_alloc&) {
+    set_error(ErrorCode::kOutOfMemory, model.model->info(), "inputs", "no memory for the request");
+  }
+  if (ready) return request;
+  model.pool.put(request);
+  return nullptr;
+}
+
+PyObject* take_outputs(PyRequest& request) {
+  const PyModel& model = *request.model;
+  PyObject* const answer = PyDict_New();
+  if (answer == nullptr) return nullptr;
+  for (std::size_t i = 0; i < request.outputs.size(); ++i) {
+    const std::uint32_t index = request.output_indices[i];
+    PyObject* array = request.arrays[i];
+    int set = 0;
+    if (array != nullptr) {
+      set = PyDict_SetItem(answer, model.output_names[index].ptr(), array);
+    } else {
+      array = wrap_output(request.outputs[i], model.output_types[index]);
+      set = array == nullptr ? -1 : PyDict_SetItem(answer, model.output_names[index].ptr(), array);
+      Py_XDECREF(array);
+    }
+    if (set != 0) {
+      Py_DECREF(answer);
+      return nullptr;
+    }
+  }
+  return answer;
+}
+
+PyModel& model_of(PyObject* self) noexcept {
+  // One base, one holder: pybind11 keeps the value's address first ("simple layout").
+  return *static_cast<PyModel*>(reinterpret_cast<py::detail::instance*>(self)->simple_value_holder[0]);
+}
+
+void add_fast_method(py::handle type, PyMethodDef* definition) {
+  PyObject* const method = PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), definition);
+  if (method == nullptr) throw py::error_already_set();
+  type.attr(definition->ml_name) = py::reinterpret_steal<py::object>(method);
+}
+
+}  // namespace anya::python

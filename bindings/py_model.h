@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "bindings.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "anya/engine.h"
+#include "anya/model.h"
+#include "py_request.h"
+
+namespace anya::python {
+
+// The engine as Python holds it. Members in this order: the pool outlives the engine, whose end hands requests back.
+struct PyEngine {
+  explicit PyEngine(EngineDependencies dependencies) : engine(std::make_unique<Engine>(std::move(dependencies))) {}
+  ~PyEngine() {
+    py::gil_scoped_release release;  // closing drains
+    engine.reset();
+  }
+  PyEngine(const PyEngine&) = delete;
+  PyEngine& operator=(const PyEngine&) = delete;
+
+  RequestPool pool;
+  std::unique_ptr<Engine> engine;
+};
+
+// A loaded version as Python holds it, with what each call needs looked up once.
+struct PyModel {
+  PyModel(py::object engine_object, std::shared_ptr<Model> loaded);
+
+  py::object engine;  // keeps the pool alive
+  RequestPool& pool;
+  std::shared_ptr<Model> model;
+  std::vector<py::object> input_names;   // interned
+  std::vector<py::object> output_names;  // interned
+  std::vector<py::object> output_types;  // NumPy dtypes; None for strings, which come as object arrays of str
+};
+
+// The arguments of every way to ask, in the order in which the package passes them:
+// inputs, outputs, timeout, priority, key, tenant. The last five may be None.
+inline constexpr Py_ssize_t kCallArguments = 6;
+
+// `snapshot`: the caller does not wait, so its arrays are copied.
+enum class Inputs : std::uint8_t { kBorrow, kSnapshot };
+
+// Parses, admits and prepares a request. Null: Python's error is set, nothing was accepted. GIL held.
+// `self` is the Python object of `model`, which the request keeps alive.
+PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* arguments, Inputs inputs);
+
+// The answer of a request that ended well: a dict of arrays. Null: Python's error is set. GIL held.
+PyObject* take_outputs(PyRequest& request);
+
+// The same with what is known of it: (outputs, request_id, queue_time, compute_time, batch_size).
+PyObject* take_detailed(PyRequest& request);
+
+// The PyModel behind a `_core.Model` object; no check.
+PyModel& model_of(PyObject* self) noexcept;
+// Adds a method that Python calls without building tuples; `name` must be a literal.
+void add_fast_method(py::handle type, PyMethodDef* definition);
+
+}  // namespace anya::python

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "anya/engine.h"
+#include "py_model.h"
+
+namespace anya::python {
+namespace {
+
+std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, const std::string& version,
+                              const py::object& source, const ModelOptions& options) {
+  PyEngine& engine = self.cast<PyEngine&>();
+  ModelSource from;
+  if (py::isinstance<py::bytes>(source)) {
+    char* data = nullptr;
+    Py_ssize_t size = 0;
+    if (PyBytes_AsStringAndSize(source.ptr(), &data, &size) != 0) throw py::error_already_set();
+    from.bytes = {reinterpret_cast<const std::byte*>(data), static_cast<std::size_t>(size)};
+  } else {
+    from.path = source.cast<std::string>();
+  }
+  std::shared_ptr<Model> model;
+  {
+    py::gil_scoped_release release;  // reading, hashing, opening, warming up
+    model = engine.engine->load(name, version, from, options);
+  }
+  try {
+    return std::make_unique<PyModel>(self, model);
+  } catch (...) {
+    py::gil_scoped_release release;
+    engine.engine->unload(model);
+    throw;
+  }
+}
+
+}  // namespace
+
+void register_engine(py::module_& module) {
+  py::class_<PyEngine>(module, "Engine", "Loads models and drains them. Thread-safe.")
+      .def(py::init([](const std::string& library) { return std::make_unique<PyEngine>(make_dependencies(library)); }),
+           py::arg("library"), "Opens the ONNX Runtime library at this absolute path.")
+      .def("load", &load, py::arg("name"), py::arg("version"), py::arg("source"), py::arg("options"),
+           "Loads and warms up a version from a path or bytes. Blocks with the GIL released.")
+      .def("close", [](PyEngine& self) { self.engine->close(); }, py::call_guard<py::gil_scoped_release>(),
+           "Drains everything; refuses what comes after. Idempotent. Blocks.")
+      .def("stats", [](const PyEngine& self) { return self.engine->stats(); }, "Counters of every loaded version.")
+      .def_property_readonly("is_owner_process", [](const PyEngine& self) { return self.engine->is_owner_process(); },
+                             "False in a forked child, where nothing works.")
+      .def_property_readonly("runtime_version",
+                             [](const PyEngine& self) { return self.engine->dependencies().runtime_version; },
+                             "ONNX Runtime's version.");
+  module.def("key_hash", [](const std::string& key, std::uint64_t salt) { return Engine::key_hash(key, salt); },
+             py::arg("key"), py::arg("salt"), "A 64-bit hash of a routing key, the same in every process.");
+}
+
+}  // namespace anya::python

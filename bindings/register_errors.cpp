@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "errors.h"
+
+#include <array>
+#include <exception>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace anya::python {
+namespace {
+
+// The facts of a refusal; put into words by str(). Keeps what it needs by value, so it may outlive the model.
+struct Detail {
+  Status status;
+  std::string model;
+  std::shared_ptr<const ModelSchema> schema;
+
+  [[nodiscard]] std::string sentence() const { return describe(status, model, schema.get()); }
+};
+
+// The exception class for a code, looked up by name the first time it is needed.
+py::handle class_for(ErrorCode code) {
+  using Classes = std::array<py::object, kErrorCodeCount>;
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Classes> storage;
+  const Classes& classes = storage
+                               .call_once_and_store_result([] {
+                                 const py::object find = py::module_::import("anya_engine.errors").attr("class_for");
+                                 Classes all;
+                                 for (int i = 1; i < kErrorCodeCount; ++i) {
+                                   const std::string_view name = code_name(static_cast<ErrorCode>(i));
+                                   all[static_cast<std::size_t>(i)] = find(py::str(name.data(), name.size()));
+                                 }
+                                 return all;
+                               })
+                               .get_stored();
+  return classes[static_cast<std::size_t>(code)];
+}
+
+py::object field_of(const Detail& detail) {
+  const auto index = static_cast<std::size_t>(detail.status.tensor);
+  if (detail.schema == nullptr || detail.status.tensor < 0 || index >= detail.schema->inputs.size()) return py::none();
+  return py::str(detail.schema->inputs[index].name);
+}
+
+py::object number_or_type(const Detail& detail, std::int64_t value) {
+  if (detail.status.reason == Reason::kWrongDType) {
+    const std::string_view name = dtype_name(static_cast<DType>(value));
+    return py::str(name.data(), name.size());
+  }
+  if (detail.status.reason == Reason::kNone || detail.status.reason == Reason::kText) return py::none();
+  return py::int_(value);
+}
+
+}  // namespace
+
+py::object make_error(const Status& status, const ModelInfo& model) {
+  // Names of tensors are needed for faults of inputs only; other refusals copy nothing.
+  std::shared_ptr<const ModelSchema> schema;
+  if (status.tensor >= 0) schema = std::make_shared<const ModelSchema>(ModelSchema{model.inputs, {}});
+  return class_for(status.code)(py::cast(Detail{status, model.name + ":" + model.version, std::move(schema)}));
+}
+
+void set_error(const Status& status, const ModelInfo& model) {
+  const py::object error = make_error(status, model);
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+}
+
+void set_error(ErrorCode code, const ModelInfo& model, const std::string& field, const std::string& sentence) {
+  const py::object error =
+      class_for(code)("model '" + model.name + ":" + model.version + "': " + sentence, py::arg("field") = field);
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+}
+
+void register_errors(py::module_& module) {
+  py::class_<Detail>(module, "Detail", "The facts of a refusal; str() puts them into words.")
+      .def("__str__", &Detail::sentence)
+      .def("__repr__", &Detail::sentence)
+      .def_property_readonly("field", &field_of, "The input at fault, or None.")
+      .def_property_readonly(
+          "value", [](const Detail& self) { return number_or_type(self, self.status.value); }, "What was given, or None.")
+      .def_property_readonly(
+          "limit", [](const Detail& self) { return number_or_type(self, self.status.limit); },
+          "What would have been allowed, or None.");
+  py::register_exception_translator([](std::exception_ptr pending) {
+    try {
+      if (pending) std::rethrow_exception(pending);
+    } catch (const Error& error) {
+      PyErr_SetString(class_for(error.code()).ptr(), error.what());
+    } catch (const std::bad_alloc&) {
+      PyErr_SetString(class_for(ErrorCode::kOutOfMemory).ptr(), "the process is out of memory");
+    }
+  });
+  module.def(
+      "error_codes",
+      [] {
+        py::list names;
+        for (int i = 1; i < kErrorCodeCount; ++i) {
+          const std::string_view name = code_name(static_cast<ErrorCode>(i));
+          names.append(py::str(name.data(), name.size()));
+        }
+        return names;
+      },
+      "The stable codes, in the core's order.");
+}
+
+}  // namespace anya::python

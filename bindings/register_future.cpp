@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings.h"
+
+#include <atomic>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "anya/completion_queue.h"
+#include "errors.h"
+#include "py_model.h"
+#include "waiting.h"
+
+namespace anya::python {
+namespace {
+
+// Where the done-callbacks of futures run: a queue that one Python thread empties.
+class CallbackQueue {
+ public:
+  CompletionQueue queue;
+  std::atomic<bool> stopping{false};
+
+  void stop() {
+    stopping.store(true, std::memory_order_release);
+    queue.signal();
+  }
+  // The body of the thread; returns after stop().
+  void run();
+};
+
+// The answer to one request, to be had now or later. Thread-safe.
+class Future {
+ public:
+  Future(py::object model, PyRequest* request, py::object callbacks)
+      : model_(std::move(model)), callback_queue_(std::move(callbacks)), request_(request) {}
+  ~Future() {
+    if (request_ != nullptr) owner().pool.put(request_);
+  }
+  Future(const Future&) = delete;
+  Future& operator=(const Future&) = delete;
+
+  [[nodiscard]] bool done() const noexcept { return request_ == nullptr || request_->ended(); }
+  [[nodiscard]] bool cancelled() {
+    return done() && (settle(), code_ == ErrorCode::kCancelled);
+  }
+  bool cancel() {
+    if (done()) return false;
+    return owner().model->conclude(*request_, ErrorCode::kCancelled, Reason::kCancelled);
+  }
+  py::object result(const py::object& timeout) {
+    await(timeout);
+    if (error_) {
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error_.ptr())), error_.ptr());
+      throw py::error_already_set();
+    }
+    return answer_;
+  }
+  py::object exception(const py::object& timeout) {
+    await(timeout);
+    return error_ ? error_ : py::none();
+  }
+  static void add_done_callback(const py::object& self, py::object callback);
+  // On the callback thread: runs what was added.
+  void run_callbacks(const py::object& self);
+
+ private:
+  [[nodiscard]] PyModel& owner() const { return model_of(model_.ptr()); }
+  void await(const py::object& timeout);
+  void settle();
+
+  py::object model_;
+  py::object callback_queue_;
+  PyRequest* request_;  // null once the outcome has been taken over
+  ErrorCode code_ = ErrorCode::kOk;
+  py::object answer_;
+  py::object error_;
+  std::vector<py::object> callbacks_;
+};
+
+void Future::await(const py::object& timeout) {
+  Nanos until = kNever;
+  if (!timeout.is_none()) {
+    const double seconds = timeout.cast<double>();
+    if (!(seconds >= 0)) throw py::value_error("timeout is negative; pass seconds, or None to wait without end");
+    const Nanos now = owner().model->now();
+    if (seconds < 1e9) until = now + static_cast<Nanos>(seconds * 1e9);
+  }
+  while (!done()) {
+    // Another thread may take the outcome over while we wait: the wait has a reference of its own.
+    PyRequest* const request = request_;
+    request->retain();
+    const Waited waited = wait_for(*request, until);
+    owner().pool.put(request);
+    switch (waited) {
+      case Waited::kEnded:
+        break;
+      case Waited::kTimedOut:
+        PyErr_SetString(PyExc_TimeoutError, "the result is not there yet; the request goes on");
+        throw py::error_already_set();
+      case Waited::kRaised:
+        throw py::error_already_set();
+    }
+  }
+  settle();
+}
+
+// Takes the outcome over from the request, once.
+void Future::settle() {
+  if (request_ == nullptr) return;
+  PyRequest* const request = std::exchange(request_, nullptr);
+  const Status status = request->status;
+  code_ = status.code;
+  if (status.ok()) answer_ = py::reinterpret_steal<py::object>(take_outputs(*request));
+  if (!answer_) {
+    if (PyErr_Occurred() != nullptr) {
+      error_ = py::error_already_set().value();
+    } else {
+      error_ = make_error(status, owner().model->info());
+    }
+  }
+  owner().pool.put(request);
+}
+
+void Future::run_callbacks(const py::object& self) {
+  settle();  // the request holds this future for the callbacks' sake: let it go
+  std::vector<py::object> callbacks;
+  callbacks.swap(callbacks_);
+  for (const py::object& callback : callbacks) {
+    try {
+      callback(self);
+    } catch (py::error_already_set& error) {
+      error.discard_as_unraisable(callback);  // one caller's mistake is nobody else's
+    }
+  }
+}
+
+void Future::add_done_callback(const py::object& self, py::object callback) {
+  Future& future = self.cast<Future&>();
+  future.callbacks_.push_back(std::move(callback));
+  if (future.done()) {
+    future.run_callbacks(self);
+  } else if (future.request_->waiter == nullptr) {
+    future.request_->waiter = self.ptr();
+    future.request_->hold(Py_NewRef(self.ptr()));  // until the callbacks have run
+    if (!future.request_->notify_through(future.callback_queue_.cast<CallbackQueue&>().queue)) future.run_callbacks(self);
+  }
+}
+
+void CallbackQueue::run() {
+  for (;;) {
+    Request* request = nullptr;
+    bool stop = false;
+    {
+      py::gil_scoped_release release;
+      queue.wait(kNever);
+      stop = stopping.load(std::memory_order_acquire);
+      request = queue.take_all();
+    }
+    while (request != nullptr) {
+      auto* const one = static_cast<PyRequest*>(request);
+      request = request->next_completed;
+      const py::object future = py::reinterpret_borrow<py::object>(one->waiter);
+      RequestPool& pool = one->model->pool;
+      pool.put(one);  // the queue's reference
+      future.cast<Future&>().run_callbacks(future);
+    }
+    if (stop) return;
+  }
+}
+
+py::object submit(const py::object& model, const py::object& callbacks, const py::args& arguments) {
+  PyModel& target = model_of(model.ptr());
+  PyRequest* const request =
+      make_request(model.ptr(), target, PySequence_Fast_ITEMS(arguments.ptr()), Inputs::kSnapshot);
+  if (request == nullptr) throw py::error_already_set();
+  auto future = std::make_unique<Future>(model, request, callbacks);
+  Request* const only = request;
+  Status refusal;
+  if (target.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
+    set_error(refusal, target.model->info());
+    throw py::error_already_set();
+  }
+  return py::cast(std::move(future));
+}
+
+}  // namespace
+
+void register_future(py::module_& module) {
+  py::class_<CallbackQueue>(module, "CallbackQueue", "Where done-callbacks wait for the thread that runs them.")
+      .def(py::init<>())
+      .def("run", &CallbackQueue::run, "Runs callbacks until stop(); for one thread.")
+      .def("stop", &CallbackQueue::stop, "Ends run() once everything that has ended was called back.");
+  py::class_<Future>(module, "Future",
+                     "The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit.")
+      .def("result", &Future::result, py::arg("timeout") = py::none(),
+           "The outputs. Waits up to `timeout` seconds (None: without end) and then raises TimeoutError; the request goes "
+           "on. Raises the request's error if it failed.")
+      .def("exception", &Future::exception, py::arg("timeout") = py::none(),
+           "The request's error, or None if it ended well. Waits like result().")
+      .def("done", &Future::done, "True once the request has ended, however.")
+      .def("cancel", &Future::cancel,
+           "Ends the request as cancelled unless it has ended. True if this call did it. A run under way goes on and its "
+           "answer is dropped.")
+      .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
+      .def_static("_submit", &submit)
+      .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
+           "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it has "
+           "ended already. What fn raises goes to sys.unraisablehook.");
+}
+
+}  // namespace anya::python

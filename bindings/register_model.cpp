@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings.h"
+
+#include "errors.h"
+#include "py_model.h"
+#include "waiting.h"
+
+namespace anya::python {
+
+Waited wait_for(PyRequest& request, Nanos until) {
+  for (;;) {
+    Request::Wait result{};
+    {
+      py::gil_scoped_release release;
+      result = request.wait(until);
+    }
+    if (result == Request::Wait::kEnded) return Waited::kEnded;
+    if (result == Request::Wait::kTimedOut) return Waited::kTimedOut;
+    if (PyErr_CheckSignals() != 0) return Waited::kRaised;
+  }
+}
+
+namespace {
+
+// Runs or queues the request and waits for its end. False: Python's error is set.
+bool answer(PyModel& model, PyRequest& request) {
+  bool ended = false;
+  std::size_t queued = 0;
+  Status refusal;
+  PyThreadState* const state = PyEval_SaveThread();
+  ended = model.model->run_here(request);
+  if (!ended) {
+    Request* const only = &request;
+    queued = model.model->enqueue({&only, 1}, /*watch_deadlines=*/false, refusal);
+    // The common case: one wait, no signal, no deadline passing; the rest goes through wait_for.
+    if (queued == 1) ended = request.wait(request.deadline) == Request::Wait::kEnded;
+  }
+  PyEval_RestoreThread(state);
+  if (!ended && queued == 0) {
+    set_error(refusal, model.model->info());
+    return false;
+  }
+  while (!ended) {
+    if (PyErr_CheckSignals() != 0) {
+      model.model->conclude(request, ErrorCode::kCancelled, Reason::kCancelled);
+      return false;
+    }
+    if (request.deadline != kNever && model.model->now() >= request.deadline) {
+      // Ours, or decided by somebody else this very moment: either way the outcome is there or about to be.
+      model.model->conclude(request, ErrorCode::kDeadlineExceeded, Reason::kExpired);
+    }
+    switch (wait_for(request, request.is_claimed() ? kNever : request.deadline)) {
+      case Waited::kEnded:
+        ended = true;
+        break;
+      case Waited::kTimedOut:
+        break;
+      case Waited::kRaised:
+        model.model->conclude(request, ErrorCode::kCancelled, Reason::kCancelled);
+        return false;
+    }
+  }
+  if (request.status.ok()) return true;
+  set_error(request.status, model.model->info());
+  return false;
+}
+
+bool right_count(Py_ssize_t count) {
+  if (count == kCallArguments) return true;
+  PyErr_SetString(PyExc_TypeError, "takes inputs, outputs, timeout, priority, key, tenant");
+  return false;
+}
+
+// Contract of both: called by the package only, positionally; blocks with the GIL released; returns a new reference or
+// null with Python's error set; what the caller lent is not read after the return.
+PyObject* infer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (!right_count(count)) return nullptr;
+  PyModel& model = model_of(self);
+  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow);
+  if (request == nullptr) return nullptr;
+  PyObject* const outputs = answer(model, *request) ? take_outputs(*request) : nullptr;
+  model.pool.put(request);
+  return outputs;
+}
+
+PyObject* infer_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (!right_count(count)) return nullptr;
+  PyModel& model = model_of(self);
+  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow);
+  if (request == nullptr) return nullptr;
+  PyObject* const detailed = answer(model, *request) ? take_detailed(*request) : nullptr;
+  model.pool.put(request);
+  return detailed;
+}
+
+PyMethodDef infer_definition = {"infer", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(infer)), METH_FASTCALL,
+                                nullptr};
+PyMethodDef infer_detailed_definition = {
+    "infer_detailed", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(infer_detailed)), METH_FASTCALL, nullptr};
+
+py::tuple spec_of(const TensorSpec& spec) {
+  py::list shape;
+  for (std::size_t axis = 0; axis < spec.shape.rank(); ++axis) {
+    if (spec.shape[axis] >= 0) {
+      shape.append(spec.shape[axis]);
+    } else if (axis < spec.symbols.size() && !spec.symbols[axis].empty()) {
+      shape.append(spec.symbols[axis]);
+    } else {
+      shape.append(py::none());
+    }
+  }
+  const std::string_view type = dtype_name(spec.dtype);
+  return py::make_tuple(spec.name, py::str(type.data(), type.size()), py::tuple(shape));
+}
+
+py::dict info_of(const PyModel& self) {
+  const ModelInfo& info = self.model->info();
+  py::list inputs;
+  for (const TensorSpec& spec : info.inputs) inputs.append(spec_of(spec));
+  py::list outputs;
+  for (const TensorSpec& spec : info.outputs) outputs.append(spec_of(spec));
+  py::dict out;
+  out["name"] = info.name;
+  out["version"] = info.version;
+  out["digest"] = info.digest;
+  out["inputs"] = py::tuple(inputs);
+  out["outputs"] = py::tuple(outputs);
+  out["providers"] = py::tuple(py::cast(info.providers));
+  out["batchable"] = info.batchable;
+  out["batching_note"] = info.batching_note;
+  out["instances"] = info.instances;
+  out["max_batch_size"] = info.max_batch_size;
+  out["memory_bytes"] = info.memory_bytes;
+  out["load_seconds"] = info.load_seconds;
+  return out;
+}
+
+}  // namespace
+
+PyObject* take_detailed(PyRequest& request) {
+  PyObject* const outputs = take_outputs(request);
+  if (outputs == nullptr) return nullptr;
+  const Nanos started = request.started_at == 0 ? request.ended_at : request.started_at;
+  return Py_BuildValue("(NKddL)", outputs, static_cast<unsigned long long>(request.id),
+                       static_cast<double>(started - request.accepted_at) * 1e-9,
+                       static_cast<double>(request.ended_at - started) * 1e-9,
+                       static_cast<long long>(request.batch_rows));
+}
+
+void register_model(py::module_& module) {
+  py::class_<PyModel> type(module, "Model", "A loaded version. Thread-safe.");
+  type.def("info", &info_of, "What is known of it, as a dict.");
+  type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
+  type.def("unload", [](PyModel& self) { self.engine.cast<PyEngine&>().engine->unload(self.model); },
+           py::call_guard<py::gil_scoped_release>(), "Refuses new requests, drains, stops its threads. Blocks.");
+  infer_definition.ml_doc = "infer(inputs, outputs, timeout, priority, key, tenant) -> dict of arrays";
+  infer_detailed_definition.ml_doc =
+      "infer_detailed(inputs, outputs, timeout, priority, key, tenant) -> (outputs, request_id, queue_time, compute_time, "
+      "batch_size)";
+  add_fast_method(type, &infer_definition);
+  add_fast_method(type, &infer_detailed_definition);
+}
+
+}  // namespace anya::python

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings.h"
+
+#include "anya/options.h"
+
+namespace anya::python {
+
+void register_options(py::module_& module) {
+  py::class_<BatchingOptions>(module, "BatchingOptions", "How requests share a run; see BatchingConfig.")
+      .def(py::init<>())
+      .def_readwrite("max_batch_size", &BatchingOptions::max_batch_size)
+      .def_readwrite("max_queue_delay_microseconds", &BatchingOptions::max_queue_delay_microseconds)
+      .def_readwrite("max_queue_size", &BatchingOptions::max_queue_size)
+      .def_readwrite("force", &BatchingOptions::force);
+  py::class_<ProviderOptions>(module, "ProviderOptions", "An execution provider and ONNX Runtime's options for it.")
+      .def(py::init([](std::string name, std::vector<std::pair<std::string, std::string>> options) {
+             return ProviderOptions{std::move(name), std::move(options)};
+           }),
+           py::arg("name"), py::arg("options"))
+      .def_readwrite("name", &ProviderOptions::name)
+      .def_readwrite("options", &ProviderOptions::options);
+  py::class_<SessionOptions>(module, "SessionOptions", "How ONNX Runtime opens a model; see ModelConfig.")
+      .def(py::init<>())
+      .def_readwrite("providers", &SessionOptions::providers)
+      .def_readwrite("intra_op_num_threads", &SessionOptions::intra_op_num_threads)
+      .def_readwrite("inter_op_num_threads", &SessionOptions::inter_op_num_threads)
+      .def_readwrite("graph_optimization_level", &SessionOptions::graph_optimization_level)
+      .def_readwrite("allow_spinning", &SessionOptions::allow_spinning)
+      .def_readwrite("enable_mem_pattern", &SessionOptions::enable_mem_pattern)
+      .def_readwrite("enable_cpu_mem_arena", &SessionOptions::enable_cpu_mem_arena)
+      .def_readwrite("config_entries", &SessionOptions::config_entries);
+  py::class_<ModelOptions>(module, "ModelOptions", "How a model is run; see ModelConfig.")
+      .def(py::init<>())
+      .def_readwrite("session", &ModelOptions::session)
+      .def_readwrite("batching", &ModelOptions::batching)
+      .def_readwrite("instances", &ModelOptions::instances)
+      .def_readwrite("max_request_bytes", &ModelOptions::max_request_bytes)
+      .def_readwrite("batch_check_rtol", &ModelOptions::batch_check_rtol)
+      .def_readwrite("batch_check_atol", &ModelOptions::batch_check_atol);
+}
+
+}  // namespace anya::python

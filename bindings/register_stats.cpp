@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings.h"
+
+#include "anya/stats.h"
+
+namespace anya::python {
+namespace {
+
+py::dict by_code(const std::array<std::uint64_t, kErrorCodeCount>& counts) {
+  py::dict out;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const std::string_view name = code_name(static_cast<ErrorCode>(i));
+    out[py::str(name.data(), name.size())] = counts[i];
+  }
+  return out;
+}
+
+}  // namespace
+
+void register_stats(py::module_& module) {
+  py::class_<HistogramSnapshot>(module, "HistogramSnapshot", "A histogram: edges are upper bounds, +Inf comes after the last.")
+      .def_readonly("edges", &HistogramSnapshot::edges)
+      .def_readonly("counts", &HistogramSnapshot::counts)
+      .def_readonly("sum", &HistogramSnapshot::sum);
+  py::class_<ModelStats>(module, "ModelStats", "Counters of one loaded version, read as one snapshot.")
+      .def_readonly("name", &ModelStats::name)
+      .def_readonly("version", &ModelStats::version)
+      .def_readonly("accepted", &ModelStats::accepted)
+      .def_property_readonly("ended", [](const ModelStats& self) { return by_code(self.ended); })
+      .def_property_readonly("refused", [](const ModelStats& self) { return by_code(self.refused); })
+      .def_readonly("in_flight", &ModelStats::in_flight)
+      .def_readonly("queue_depth", &ModelStats::queue_depth)
+      .def_readonly("instances", &ModelStats::instances)
+      .def_readonly("instances_busy", &ModelStats::instances_busy)
+      .def_readonly("batches", &ModelStats::batches)
+      .def_readonly("rows", &ModelStats::rows)
+      .def_readonly("splits", &ModelStats::splits)
+      .def_readonly("request_duration", &ModelStats::request_duration)
+      .def_readonly("queue_duration", &ModelStats::queue_duration)
+      .def_readonly("compute_duration", &ModelStats::compute_duration)
+      .def_readonly("batch_size", &ModelStats::batch_size);
+}
+
+}  // namespace anya::python

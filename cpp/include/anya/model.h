@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "anya/options.h"
+#include "anya/request.h"
+#include "anya/stats.h"
+#include "anya/status.h"
+#include "anya/tensor.h"
+
+namespace anya {
+
+// What is known of a loaded version; constant.
+struct ModelInfo {
+  std::string name;
+  std::string version;
+  std::string digest;                  // SHA-256 of what was parsed, hex
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  std::vector<std::string> providers;  // in force
+  bool batchable = false;              // requests may share a run
+  std::string batching_note;           // why, or why not
+  int instances = 1;
+  std::int64_t max_batch_size = 1;
+  std::uint64_t memory_bytes = 0;      // of the model's files; ONNX Runtime's own use comes on top
+  double load_seconds = 0;
+};
+
+// One loaded version of a model: the door through which requests enter.
+// Thread-safe. Kept alive by its holders (shared_ptr); runs until Engine::unload or the engine's close.
+class Model {
+ public:
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  [[nodiscard]] const ModelInfo& info() const noexcept;
+  [[nodiscard]] const ModelSchema& schema() const noexcept;
+
+  // Checks `inputs` (descriptors only: no data is touched), `output_indices` and the deadline, and fills what a run needs:
+  // rows, signature, accepted_at, and in `outputs` dtype, and shape and bytes where they follow from the rows.
+  // A failure is counted as a refusal. Never throws; never blocks.
+  Status admit(Request& request) noexcept;
+
+  // The answer on this thread, if an instance is idle and the time left allows a run that nobody can interrupt.
+  // True: the request has ended. False: nothing has happened. REQUIRES: admitted, data in place. Blocks for the run.
+  bool run_here(Request& request) noexcept;
+  // Queues requests that were admitted, in order; returns how many fit. The rest have not been accepted; `refusal` says why.
+  // `watch_deadlines`: the engine ends them at their deadline; otherwise the submitter, who waits, does.
+  std::size_t enqueue(std::span<Request* const> requests, bool watch_deadlines, Status& refusal) noexcept;
+  // Ends a request that was accepted with this outcome, unless it has one. True if this call decided it.
+  bool conclude(Request& request, ErrorCode code, Reason reason) noexcept;
+
+  // A refusal that was found outside admit (an unknown name, a wrong kind of object): counts it.
+  void count_refusal(ErrorCode code) noexcept;
+  [[nodiscard]] ModelStats stats() const;
+  [[nodiscard]] Nanos now() const noexcept;
+
+  // Drains: blocks until all that was accepted has ended. Idempotent. For Engine.
+  void close() noexcept;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace anya

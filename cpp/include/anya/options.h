@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every knob of the core and its default, in one place. src/anya_engine/config.py repeats names and defaults; a test
+// compares the two. Durations are nanoseconds unless the field's name says otherwise.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace anya {
+
+// How requests share a run. Names are Triton's; where the meaning differs, the comment says so.
+struct BatchingOptions {
+  // Rows in one run at most; 1 turns batching off. A request with more rows runs alone, in one run.
+  std::int64_t max_batch_size = 64;
+  // How long an instance that has just been freed may wait for more company, and only while another request arrived
+  // within the last such delay. A request that finds an instance idle never waits (in Triton it would).
+  std::int64_t max_queue_delay_microseconds = 0;
+  // Requests waiting at most; one more is refused with kOverloaded (Triton's 0 = unbounded does not exist here).
+  std::int64_t max_queue_size = 1024;
+  // True: batch even if the load-time check says that rows depend on their company. Answers may then differ.
+  bool force = false;
+};
+
+struct ProviderOptions {
+  std::string name = "CPUExecutionProvider";
+  std::vector<std::pair<std::string, std::string>> options;  // ONNX Runtime's own keys
+};
+
+struct SessionOptions {
+  std::vector<ProviderOptions> providers = {{}};
+  int intra_op_num_threads = 1;
+  int inter_op_num_threads = 1;
+  // "disable", "basic", "extended", "all"
+  std::string graph_optimization_level = "all";
+  // Threads of ONNX Runtime's own pool spin while they wait. Off: an embedded library must not burn its host's cores.
+  bool allow_spinning = false;
+  bool enable_mem_pattern = true;
+  bool enable_cpu_mem_arena = true;
+  std::vector<std::pair<std::string, std::string>> config_entries;  // ONNX Runtime's session.* keys, passed as they are
+};
+
+struct ModelOptions {
+  SessionOptions session;
+  BatchingOptions batching;
+  // Runs at once; 0: usable cores / intra_op_num_threads. All share one session, so weights are held once.
+  int instances = 0;
+  // A request above it is refused from its descriptor, before its data is touched.
+  std::int64_t max_request_bytes = std::int64_t{256} << 20;
+  // The batched-equals-alone check at load: |together - alone| <= atol + rtol * |alone|.
+  double batch_check_rtol = 1e-3;
+  double batch_check_atol = 1e-5;
+};
+
+}  // namespace anya

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "anya/clock.h"
+#include "anya/completion_queue.h"
+#include "anya/session.h"
+#include "anya/status.h"
+#include "anya/tensor.h"
+
+namespace anya {
+
+class Batcher;
+class Request;
+
+// Who made a request and gets its memory back. Thread-safe: reclaim may be called by any thread and must not block.
+class RequestOwner {
+ public:
+  virtual ~RequestOwner() = default;
+  virtual void reclaim(Request* request) noexcept = 0;
+};
+
+// One question and its answer, from admission to its one outcome.
+//
+// Life: the submitter fills the first group and hands the request to a model. Whoever wins claim() decides the outcome
+//   (the run, the deadline, a cancellation), fills `status` and calls publish(); everybody else drops what it has. The
+//   memory behind inputs and outputs belongs to the request (its owner keeps it alive) until the last reference is gone,
+//   so a run that goes on after its caller has left never writes into freed memory.
+// References: one for the submitter, one for the engine while it is queued or running, one for the deadline timer while
+//   it watches, one for a completion queue from the moment it is asked to notify. The last one to leave calls reclaim.
+// Thread-safe: claim, publish, wait, ended, notify_through, retain, release. The rest belongs to the submitter before
+//   submission, to the engine until the outcome, and to the submitter again after it.
+class Request {
+ public:
+  explicit Request(RequestOwner& owner) : owner_(owner) {}
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+  virtual ~Request() = default;
+
+  // ---- Filled by the submitter, constant from submission on.
+  std::vector<TensorView> inputs;              // in schema order
+  std::vector<std::uint32_t> output_indices;   // which outputs, in the order wanted
+  std::vector<OutputBuffer> outputs;           // one per index; data == null: made by the run
+  std::uint64_t id = 0;
+  std::uint64_t key_hash = 0;                  // of the routing key; 0: none
+  std::string tenant;
+  int priority = 0;                            // 1 is the highest; 0: the model's default
+  Nanos deadline = kNever;                     // on the engine's clock
+  Nanos timeout = kNever;                      // what `deadline` was made from, for the message
+
+  // ---- Filled by the model at admission.
+  Batcher* batcher = nullptr;                  // alive as long as the request has not ended
+  std::int64_t rows = 0;                       // 0: the model takes shapes as they are
+  std::uint64_t signature = 0;                 // equal for requests that may share a run
+  Nanos accepted_at = 0;
+
+  // ---- The outcome: written by the winner of claim() before publish().
+  Status status;
+  Nanos started_at = 0;  // 0: never ran
+  Nanos ended_at = 0;
+  std::int64_t batch_rows = 0;
+
+  // ---- Links; each belongs to the container that names it.
+  Request* next_completed = nullptr;  // CompletionQueue, or the owner's reclaim list afterwards
+  Request* next_waiting = nullptr;    // BatchFormer
+  Request* next_watched = nullptr;    // DeadlineTimer
+
+  // True for exactly one caller in the life of the request.
+  [[nodiscard]] bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_acq_rel); }
+  [[nodiscard]] bool is_claimed() const noexcept { return claimed_.load(std::memory_order_acquire); }
+  // Makes the outcome visible and wakes who waits. Returns the completion queue that must be signalled once the caller
+  // has published everything it has, or null. REQUIRES: the caller won claim() and holds a reference.
+  [[nodiscard]] CompletionQueue* publish() noexcept;
+
+  [[nodiscard]] bool ended() const noexcept {
+    return (state_.load(std::memory_order_acquire) & kEnded) != 0;  // pairs with publish's release
+  }
+  enum class Wait : std::uint8_t { kEnded, kTimedOut, kInterrupted };
+  // Blocks until the outcome, until `until` (steady clock), or until a signal handler ran on this thread.
+  Wait wait(Nanos until) noexcept;
+  // From now on the outcome is pushed to `queue` (which gets a reference). False: it has ended already, nothing is pushed.
+  // REQUIRES: called at most once.
+  [[nodiscard]] bool notify_through(CompletionQueue& queue) noexcept;
+
+  void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }  // a holder copies its own reference
+  // Gives a reference back; true: it was the last, and the request is the caller's to reuse.
+  [[nodiscard]] bool drop() noexcept {
+    // Acquire and release: the last holder sees what every other one did before it left.
+    return references_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+  void release() noexcept {
+    if (drop()) owner_.reclaim(this);
+  }
+  // Makes a reclaimed request fresh again, with one reference. Keeps the vectors' memory.
+  void reset() noexcept;
+
+ private:
+  static constexpr std::uint32_t kEnded = 1;
+  static constexpr std::uint32_t kWaiting = 2;
+  static constexpr std::uint32_t kNotify = 4;
+
+  RequestOwner& owner_;
+  CompletionQueue* queue_ = nullptr;  // set before kNotify, read after it
+  std::atomic<std::uint32_t> state_{0};
+  std::atomic<std::uint32_t> references_{1};
+  std::atomic<bool> claimed_{false};
+};
+
+}  // namespace anya

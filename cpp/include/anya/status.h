@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How things fail. Two zones, two types:
+//   cold path (construction, load, configuration): throw Error, a code and a sentence;
+//   hot path (everything reachable from a request): return Status, a code and its facts as plain numbers, no allocation.
+//     The sentence is made only when somebody asks for it (describe).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace anya {
+
+// One value per class of the Python exception tree (src/anya_engine/errors.py); `code_name` gives the stable string.
+enum class ErrorCode : std::uint8_t {
+  kOk = 0,
+  // configuration and lifecycle
+  kConfigError,
+  kApplyError,
+  kModelNotFound,
+  kModelLoadError,
+  kModelInvalid,
+  // trust: everything wrong before a model's bytes are verified
+  kTrustError,
+  kUnsafeFile,
+  kSignatureMissing,
+  kSignatureMalformed,
+  kSignatureInvalid,
+  kUntrustedKey,
+  kHashMismatch,
+  kFileMissing,
+  kUnsignedFile,
+  kRevoked,
+  kRegistryExpired,
+  kRegistryRollback,
+  // requests
+  kInvalidInput,
+  kInputTooLarge,
+  kOverloaded,
+  kDeadlineExceeded,
+  kCancelled,
+  kUnavailable,
+  kExecutionError,
+  kOutOfMemory,
+};
+inline constexpr int kErrorCodeCount = static_cast<int>(ErrorCode::kOutOfMemory) + 1;
+
+// "INVALID_INPUT" and so on: stable, part of the public contract.
+std::string_view code_name(ErrorCode code) noexcept;
+
+// Which sentence a refusal on the hot path stands for; `value`, `limit` and `index` of Status mean what the comment says.
+enum class Reason : std::uint8_t {
+  kNone,
+  kText,            // the sentence is in `text`
+  kQueueFull,       // value: requests waiting; limit: max_queue_size
+  kClosed,          // the model or the engine is closed
+  kForked,          // used in a child of the process that made the engine
+  kExpiredAtDoor,   // value: nanoseconds of the timeout
+  kExpiredInQueue,  // value: nanoseconds of the timeout
+  kExpired,         // value: nanoseconds of the timeout; queued or running
+  kCancelled,
+  kRequestTooLarge,  // value: bytes asked; limit: max_request_bytes
+  // Inputs against the schema; `tensor` is the input's index.
+  kWrongDType,        // value: the DType given; limit: the DType wanted
+  kWrongRank,         // value: rank given; limit: rank wanted
+  kWrongDimension,    // axis; value: size given; limit: size wanted
+  kEmptyDimension,    // axis: a dimension of 0
+  kRowsDisagree,      // value: rows of this input; limit: rows of the first
+  kSymbolDisagree,    // axis; value: size given; limit: size of the same named dimension elsewhere in the request
+};
+
+// The outcome of one request. Copyable; allocates only for kText.
+struct Status {
+  ErrorCode code = ErrorCode::kOk;
+  Reason reason = Reason::kNone;
+  std::int64_t value = 0;
+  std::int64_t limit = 0;
+  std::int16_t tensor = -1;  // index into the schema's inputs; -1: none
+  std::int16_t axis = -1;
+  std::shared_ptr<const std::string> text;
+
+  [[nodiscard]] bool ok() const noexcept { return code == ErrorCode::kOk; }
+
+  static Status failure(ErrorCode code, Reason reason, std::int64_t value = 0, std::int64_t limit = 0) noexcept {
+    return Status{code, reason, value, limit, -1, -1, nullptr};
+  }
+  static Status with_text(ErrorCode code, std::string text);
+};
+
+struct ModelSchema;
+
+// The sentence for a status: what, the limit, the value, the way out. `model` is "name:version"; `schema` names the
+// tensors and may be null.
+std::string describe(const Status& status, std::string_view model, const ModelSchema* schema = nullptr);
+
+// Thrown on the cold path only; never crosses a thread.
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  [[nodiscard]] ErrorCode code() const noexcept { return code_; }
+
+ private:
+  ErrorCode code_;
+};
+
+}  // namespace anya

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <thread>
+
+namespace anya {
+
+// Starts a thread that never receives the process's signals (they belong to the host's main thread) and carries `name`
+// (15 characters are kept). Throws Error(kUnavailable) when the system gives no thread. The body must not throw.
+std::jthread start_thread(const char* name, std::function<void()> body);
+
+}  // namespace anya

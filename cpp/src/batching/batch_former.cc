@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "batching/batch_former.h"
+
+#include <algorithm>
+
+namespace anya {
+namespace {
+
+// Signatures are hashes; equal ones are confirmed here. Signature 0 stands for the model's one fixed shape.
+bool may_share(const Request& a, const Request& b) noexcept {
+  if (a.signature != b.signature) return false;
+  if (a.signature == 0) return true;
+  if (a.output_indices != b.output_indices || a.inputs.size() != b.inputs.size()) return false;
+  for (std::size_t i = 0; i < a.inputs.size(); ++i) {
+    const Shape& left = a.inputs[i].shape;
+    const Shape& right = b.inputs[i].shape;
+    if (left.rank() != right.rank()) return false;
+    for (std::size_t axis = 1; axis < left.rank(); ++axis) {
+      if (left[axis] != right[axis]) return false;
+    }
+  }
+  return true;
+}
+
+bool comes_before(const Request& a, const Request& b) noexcept {
+  return a.priority != b.priority ? a.priority < b.priority : a.accepted_at < b.accepted_at;
+}
+
+}  // namespace
+
+BatchFormer::Bucket& BatchFormer::bucket_for(const Request& request) {
+  for (Bucket& bucket : buckets_) {
+    // Without batching the buckets only order: one is enough.
+    if (!limits_.batchable || may_share(*bucket.head, request)) return bucket;
+  }
+  return buckets_.emplace_back();
+}
+
+void BatchFormer::add(Request* request) {
+  request->next_waiting = nullptr;
+  Bucket& bucket = bucket_for(*request);
+  if (bucket.head == nullptr) {
+    bucket.head = bucket.tail = request;
+  } else if (request->priority >= bucket.tail->priority) {
+    bucket.tail->next_waiting = request;
+    bucket.tail = request;
+  } else {
+    Request** link = &bucket.head;
+    while ((*link)->priority <= request->priority) link = &(*link)->next_waiting;
+    request->next_waiting = *link;
+    *link = request;
+  }
+  bucket.rows += std::max<std::int64_t>(1, request->rows);
+  ++size_;
+  previous_arrival_ = last_arrival_;
+  last_arrival_ = request->accepted_at;
+}
+
+BatchFormer::Bucket* BatchFormer::next_bucket() noexcept {
+  Bucket* first = nullptr;
+  for (Bucket& bucket : buckets_) {
+    if (first == nullptr || comes_before(*bucket.head, *first->head)) first = &bucket;
+  }
+  return first;
+}
+
+Request* BatchFormer::pop(Bucket& bucket) noexcept {
+  Request* const request = bucket.head;
+  bucket.head = request->next_waiting;
+  request->next_waiting = nullptr;
+  bucket.rows -= std::max<std::int64_t>(1, request->rows);
+  --size_;
+  if (bucket.head == nullptr) {
+    bucket = buckets_.back();  // the caller's reference is stale from here on; order among buckets carries no meaning
+    buckets_.pop_back();
+  }
+  return request;
+}
+
+// Waiting pays only while others arrive: another request than the oldest must have come within the last delay.
+Nanos BatchFormer::linger_until(Nanos now, const Bucket& bucket) const noexcept {
+  if (!limits_.batchable || limits_.max_delay <= 0 || bucket.rows >= limits_.max_rows) return now;
+  const Nanos another = size_ > 1 ? last_arrival_ : previous_arrival_;
+  if (another < 0) return now;
+  return std::min(bucket.head->accepted_at, another) + limits_.max_delay;
+}
+
+Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& batch, std::vector<Request*>& dead) {
+  const auto is_dead = [now](const Request& request) { return request.is_claimed() || request.deadline <= now; };
+  for (;;) {
+    Bucket* bucket = next_bucket();
+    if (bucket == nullptr) return kNever;
+    if (is_dead(*bucket->head)) {
+      dead.push_back(pop(*bucket));
+      continue;
+    }
+    if (instances.freed && instances.idle <= 1) {
+      const Nanos until = linger_until(now, *bucket);
+      if (until > now) return dead.empty() ? until : kNever;
+    }
+    const std::int64_t idle = std::max<std::int64_t>(1, instances.idle);
+    const std::int64_t share = std::clamp<std::int64_t>((bucket->rows + idle - 1) / idle, 1, limits_.max_rows);
+    std::int64_t rows = 0;
+    do {
+      const bool last = bucket->head->next_waiting == nullptr;
+      Request* const request = pop(*bucket);
+      if (is_dead(*request)) {
+        dead.push_back(request);
+      } else {
+        batch.push_back(request);
+        rows += std::max<std::int64_t>(1, request->rows);
+      }
+      if (last) break;  // the bucket is gone
+    } while (limits_.batchable && rows < share && rows + std::max<std::int64_t>(1, bucket->head->rows) <= limits_.max_rows);
+    return kNever;
+  }
+}
+
+}  // namespace anya

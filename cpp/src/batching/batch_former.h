@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "anya/clock.h"
+#include "anya/request.h"
+
+namespace anya {
+
+// Decides which waiting requests run next, and when. PURE: no thread, no lock, no clock of its own; time is an argument.
+//
+// Requests that may share a run (equal signature and shapes) wait in one bucket, higher priority first, then by arrival.
+// The bucket whose first request comes first by that order is served next, so other shapes never block it.
+// Owned by one thread at a time (the batcher's scheduling lock). Holds the engine's reference of each request in it.
+class BatchFormer {
+ public:
+  struct Limits {
+    std::int64_t max_rows = 1;    // of one run; requests with more rows run alone
+    Nanos max_delay = 0;
+    bool batchable = false;       // false: one request per run
+  };
+  explicit BatchFormer(Limits limits) : limits_(limits) {}
+
+  void reserve(std::size_t requests) { buckets_.reserve(requests); }  // so that add never allocates
+  void add(Request* request);
+
+  struct Instances {
+    std::uint32_t idle = 1;  // that could take work now, the asking one included
+    bool freed = false;      // the asking one has just finished a run
+  };
+  // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended to).
+  // Nothing in either and a time other than kNever: ask again then, or when another request has come.
+  Nanos poll(Nanos now, Instances instances, std::vector<Request*>& batch, std::vector<Request*>& dead);
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+ private:
+  struct Bucket {
+    Request* head = nullptr;
+    Request* tail = nullptr;
+    std::int64_t rows = 0;
+  };
+
+  Bucket& bucket_for(const Request& request);
+  Bucket* next_bucket() noexcept;
+  Request* pop(Bucket& bucket) noexcept;
+  [[nodiscard]] Nanos linger_until(Nanos now, const Bucket& bucket) const noexcept;
+
+  const Limits limits_;
+  std::vector<Bucket> buckets_;  // none empty
+  std::size_t size_ = 0;
+  Nanos last_arrival_ = -1;      // of the newest request ever added; -1: none
+  Nanos previous_arrival_ = -1;  // of the one before it
+};
+
+}  // namespace anya

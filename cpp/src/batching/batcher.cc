@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "batching/batcher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/thread.h"
+
+namespace anya {
+namespace {
+
+BatchFormer::Limits limits_of(const Batcher::Setup& setup) {
+  return {std::max<std::int64_t>(1, setup.batching.max_batch_size),
+          setup.batching.max_queue_delay_microseconds * 1000, setup.batchable};
+}
+
+}  // namespace
+
+Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
+    : session_(session),
+      clock_(clock),
+      setup_(std::move(setup)),
+      limit_(static_cast<std::uint32_t>(setup_.batching.max_queue_size)),
+      gate_(static_cast<std::uint32_t>(setup_.instances)),
+      slots_(static_cast<std::size_t>(setup_.instances)),
+      intake_(limit_),
+      instances_(static_cast<std::size_t>(setup_.instances)),
+      former_(limits_of(setup_)) {
+  // Hot-path containers get their room now, so that no push on a worker can run out of memory.
+  former_.reserve(limit_);
+  for (Instance& instance : instances_) {
+    instance.control = session_.make_run_control();
+    instance.batch.reserve(limit_);
+    instance.dead.reserve(limit_);
+    instance.signals.reserve(limit_);
+  }
+  try {
+    for (int i = 0; i < setup_.instances; ++i) {
+      workers_.push_back(start_thread(("anya-" + setup_.name).c_str(), [this] { work(); }));
+    }
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+Batcher::~Batcher() = default;
+
+bool Batcher::run_here(Request& request) noexcept {
+  if (!gate_.try_enter_idle()) return false;
+  counters_.accepted(1);
+  request.batcher = this;
+  const std::size_t slot = slots_.take();
+  Instance& instance = instances_[slot];
+  Request* const only = &request;
+  run(instance, {&only, 1});
+  signal_all(instance);
+  if (give_back(slot).waiting() > 0) wake_.notify(1);
+  return true;
+}
+
+std::size_t Batcher::enqueue(std::span<Request* const> requests) noexcept {
+  Gate::View seen(0);
+  const std::uint32_t booked = gate_.book(static_cast<std::uint32_t>(requests.size()), limit_, seen);
+  counters_.accepted(booked);
+  for (std::uint32_t i = 0; i < booked; ++i) {
+    Request* const request = requests[i];
+    request->batcher = this;
+    request->retain();
+    // A booked place is a free cell, but its last reader may be between reading it and handing it on.
+    while (!intake_.try_push(request)) std::this_thread::yield();
+  }
+  if (booked < requests.size()) {
+    counters_.refused(why().code, requests.size() - booked);
+  }
+  if (booked > 0 && wake_.announce()) {
+    const Gate::View now = gate_.view();
+    const std::uint32_t able = now.free() + (now.lingering() ? 1U : 0U);
+    if (able > 0) wake_.wake(static_cast<int>(std::min(able, booked)));
+  }
+  return booked;
+}
+
+Status Batcher::why() const noexcept {
+  const Gate::View now = gate_.view();
+  if (now.closed()) return Status::failure(ErrorCode::kUnavailable, Reason::kClosed);
+  return Status::failure(ErrorCode::kOverloaded, Reason::kQueueFull, std::max(now.waiting(), limit_), limit_);
+}
+
+void Batcher::work() noexcept {
+  for (;;) {
+    const EventCount::Key key = wake_.prepare_wait();
+    if (stopping_.load(std::memory_order_seq_cst)) {
+      wake_.cancel_wait();
+      return;
+    }
+    if (gate_.view().waiting() == 0 || !gate_.try_take()) {
+      wake_.wait(key);
+      continue;
+    }
+    const std::size_t slot = slots_.take();
+    Instance& instance = instances_[slot];
+    bool found = next_batch(instance, /*freed=*/false);
+    if (!found) {
+      // Somebody has booked a place and not pushed yet; that push will change the key.
+      give_back(slot);
+      wake_.wait(key);
+      continue;
+    }
+    wake_.cancel_wait();
+    for (; found; found = next_batch(instance, /*freed=*/true)) run_batch(instance);
+    give_back(slot);
+  }
+}
+
+void Batcher::drain_intake() {
+  Request* request = nullptr;
+  while (intake_.try_pop(request)) former_.add(request);
+}
+
+// Fills instance.batch; false: nothing to do now.
+bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
+  const bool may_linger = freed && setup_.batching.max_queue_delay_microseconds > 0;
+  for (;;) {
+    EventCount::Key key = 0;
+    if (may_linger) key = wake_.prepare_wait();  // company that comes while we decide must not be missed
+    seeking_.fetch_add(1, std::memory_order_relaxed);  // a hint for sharing the work, not a promise
+    Nanos again = kNever;
+    std::size_t left = 0;
+    {
+      MutexLock lock(scheduling_);
+      drain_intake();
+      const auto seeking = static_cast<std::uint32_t>(seeking_.load(std::memory_order_relaxed));
+      again = former_.poll(clock_.now(), {gate_.view().free() + seeking, freed}, instance.batch, instance.dead);
+      left = former_.size();
+      seeking_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    const bool linger = instance.batch.empty() && instance.dead.empty() && again != kNever;
+    if (may_linger && !linger) wake_.cancel_wait();
+    if (!instance.batch.empty()) {
+      gate_.leave(static_cast<std::uint32_t>(instance.batch.size()));
+      if (left > 0 && gate_.view().free() > 0) wake_.notify(1);
+      drop_dead(instance);
+      return true;
+    }
+    if (!instance.dead.empty()) {
+      drop_dead(instance);
+      continue;
+    }
+    if (!linger) return false;
+    gate_.set_lingering();
+    wake_.wait(key, again);
+    gate_.clear_lingering();
+  }
+}
+
+void Batcher::drop_dead(Instance& instance) noexcept {
+  if (instance.dead.empty()) return;
+  const Nanos now = clock_.now();
+  for (Request* request : instance.dead) {
+    finish(instance, *request,
+           Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpiredInQueue, request->timeout), 0, now, 0);
+    request->release();
+  }
+  gate_.leave(static_cast<std::uint32_t>(instance.dead.size()));
+  instance.dead.clear();
+  signal_all(instance);
+}
+
+void Batcher::run_batch(Instance& instance) noexcept {
+  run(instance, instance.batch);
+  for (Request* request : instance.batch) request->release();
+  instance.batch.clear();
+  signal_all(instance);
+}
+
+// Runs the requests as one; if that fails, runs each half by itself, until only the culprit fails.
+void Batcher::run(Instance& instance, std::span<Request* const> requests) noexcept {
+  const Nanos started_at = clock_.now();
+  std::int64_t rows = 0;
+  for (const Request* request : requests) rows += std::max<std::int64_t>(1, request->rows);
+  Status status = requests.size() == 1 ? run_alone(session_, instance, *requests.front())
+                                       : run_together(session_, instance, requests, setup_.predictable);
+  counters_.ran(rows);
+  if (!status.ok() && requests.size() > 1) {
+    counters_.split();
+    for (Request* request : requests) {
+      for (OutputBuffer& output : request->outputs) {
+        if (output.owner != nullptr) output = OutputBuffer{};  // half an answer of the failed run
+      }
+    }
+    run(instance, requests.first(requests.size() / 2));
+    run(instance, requests.subspan(requests.size() / 2));
+    return;
+  }
+  const Nanos ended_at = clock_.now();
+  if (status.ok() && requests.size() == 1) learn(ended_at - started_at);
+  for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
+}
+
+// True if this call decided the outcome. *signal: the completion queue to signal, or null.
+bool Batcher::finish(Request& request, Status status, Nanos started_at, Nanos ended_at, std::int64_t rows,
+                     CompletionQueue** signal) noexcept {
+  *signal = nullptr;
+  if (!request.claim()) return false;
+  const ErrorCode code = status.code;
+  request.status = std::move(status);
+  request.started_at = started_at;
+  request.ended_at = ended_at;
+  request.batch_rows = rows;
+  // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched then.
+  request.batcher->counters_.ended(code, request.accepted_at, started_at, ended_at);
+  *signal = request.publish();
+  return true;
+}
+
+void Batcher::finish(Instance& instance, Request& request, const Status& status, Nanos started_at, Nanos ended_at,
+                     std::int64_t rows) noexcept {
+  CompletionQueue* signal = nullptr;
+  finish(request, status, started_at, ended_at, rows, &signal);
+  if (signal != nullptr) instance.signals.push_back(signal);
+}
+
+bool Batcher::conclude(Request& request, Status status, Nanos ended_at) noexcept {
+  CompletionQueue* signal = nullptr;
+  const bool decided = finish(request, std::move(status), 0, ended_at, 0, &signal);
+  if (signal != nullptr) signal->signal();
+  return decided;
+}
+
+void Batcher::signal_all(Instance& instance) noexcept {
+  std::sort(instance.signals.begin(), instance.signals.end());
+  const auto last = std::unique(instance.signals.begin(), instance.signals.end());
+  for (auto it = instance.signals.begin(); it != last; ++it) (*it)->signal();
+  instance.signals.clear();
+}
+
+Gate::View Batcher::give_back(std::size_t slot) noexcept {
+  slots_.put(slot);
+  const Gate::View after = gate_.release();
+  if (after.closed()) drained_.notify_all();
+  return after;
+}
+
+// A decaying peak: up half the way at once, down by 1/128 a run. Stays above the p99 of a steady run time.
+void Batcher::learn(Nanos duration) noexcept {
+  const Nanos old = slow_run_.load(std::memory_order_relaxed);  // lost updates only make it a little staler
+  const Nanos next = duration > old ? old + std::max<Nanos>(1, (duration - old) / 2) : old - (old - duration) / 128;
+  slow_run_.store(old == 0 ? duration : next, std::memory_order_relaxed);
+}
+
+void Batcher::close() noexcept {
+  MutexLock lock(closing_);
+  gate_.close();
+  for (;;) {
+    const EventCount::Key key = drained_.prepare_wait();
+    const Gate::View now = gate_.view();
+    if (now.waiting() == 0 && now.free() == static_cast<std::uint32_t>(setup_.instances)) {
+      drained_.cancel_wait();
+      break;
+    }
+    wake_.notify_all();
+    drained_.wait(key);
+  }
+  // Whoever decided an outcome a moment ago may still be about to count it: a few instructions.
+  while (counters_.in_flight() != 0) std::this_thread::yield();
+  stopping_.store(true, std::memory_order_seq_cst);
+  wake_.notify_all();
+  for (std::jthread& worker : workers_) {
+    if (worker.joinable()) worker.join();
+  }
+}
+
+void Batcher::read(ModelStats& stats) const {
+  counters_.read(stats);
+  const Gate::View now = gate_.view();
+  stats.queue_depth = now.waiting();
+  stats.instances = static_cast<std::uint64_t>(setup_.instances);
+  stats.instances_busy = stats.instances - std::min<std::uint64_t>(stats.instances, now.free());
+}
+
+}  // namespace anya

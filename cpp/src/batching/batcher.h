@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "anya/clock.h"
+#include "anya/options.h"
+#include "anya/request.h"
+#include "anya/session.h"
+#include "anya/stats.h"
+#include "base/mutex.h"
+#include "batching/batch.h"
+#include "batching/batch_former.h"
+#include "batching/gate.h"
+#include "batching/slot_set.h"
+#include "stats/model_counters.h"
+#include "sync/event_count.h"
+#include "sync/mpmc_queue.h"
+
+namespace anya {
+
+// Requests in, runs out: the queue, the instances and the threads of one model. Does not know ONNX Runtime's types,
+// other models or Python.
+//
+// Producers push into a lock-free queue. A thread that holds an instance, a worker or a caller that found one idle, owns
+// the scheduling while it drains that queue into the BatchFormer and forms a batch (the one lock, shared by instance
+// holders only), then runs it with no lock held.
+// Thread-safe. Only close() blocks for long; run_here blocks for the run. Callers of run_here and enqueue keep the batcher
+// alive across the call.
+class Batcher {
+ public:
+  struct Setup {
+    BatchingOptions batching;
+    bool batchable = false;
+    std::vector<bool> predictable;  // per output of the schema
+    int instances = 1;              // 1 .. SlotSet::kMax
+    std::string name;               // for thread names
+  };
+  // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
+  Batcher(Session& session, const Clock& clock, Setup setup);
+  ~Batcher();  // REQUIRES: close() has returned
+  Batcher(const Batcher&) = delete;
+  Batcher& operator=(const Batcher&) = delete;
+
+  // If an instance is idle and nobody waits: runs the request to its end on this thread and returns true.
+  // Otherwise nothing has happened and it returns false. REQUIRES: admission is done (rows, signature, accepted_at).
+  bool run_here(Request& request) noexcept;
+  // Queues as many as fit, in order, and returns how many; the engine takes a reference of each of those. The others are
+  // left as they were, refused and counted; why() says what to tell them.
+  std::size_t enqueue(std::span<Request* const> requests) noexcept;
+  // Why an enqueue has just refused.
+  [[nodiscard]] Status why() const noexcept;
+
+  // Ends the request with `status` unless it has ended or is just ending; true if this call decided it. The run, if there
+  // is one, goes on and its answer is dropped. Does not block.
+  static bool conclude(Request& request, Status status, Nanos ended_at) noexcept;
+
+  // Refuses what comes from now on, and blocks until all that was accepted has ended and the threads have stopped.
+  void close() noexcept;
+
+  // Fills the gauges and counters of this model.
+  void read(ModelStats& stats) const;
+  void count_refusal(ErrorCode code) noexcept { counters_.refused(code); }
+  // An upper estimate of a lone run's duration, learned from runs; 0: nothing learned yet.
+  [[nodiscard]] Nanos slow_run() const noexcept { return slow_run_.load(std::memory_order_relaxed); }
+
+ private:
+  void work() noexcept;
+  bool next_batch(Instance& instance, bool freed) noexcept;
+  void run_batch(Instance& instance) noexcept;
+  void run(Instance& instance, std::span<Request* const> requests) noexcept;
+  void drop_dead(Instance& instance) noexcept;
+  void drain_intake() REQUIRES_LOCK(scheduling_);
+  Gate::View give_back(std::size_t slot) noexcept;
+  void learn(Nanos duration) noexcept;
+  static bool finish(Request& request, Status status, Nanos started_at, Nanos ended_at, std::int64_t rows,
+                     CompletionQueue** signal) noexcept;
+  void finish(Instance& instance, Request& request, const Status& status, Nanos started_at, Nanos ended_at,
+              std::int64_t rows) noexcept;
+  static void signal_all(Instance& instance) noexcept;
+
+  // Constant after construction.
+  Session& session_;
+  const Clock& clock_;
+  const Setup setup_;
+  const std::uint32_t limit_;
+
+  // These provide their own synchronization.
+  Gate gate_;
+  SlotSet slots_;
+  MpmcQueue<Request*> intake_;
+  EventCount wake_;
+  EventCount drained_;
+  ModelCounters counters_;
+  std::atomic<int> seeking_{0};  // instance holders on their way to form a batch
+  std::atomic<Nanos> slow_run_{0};
+  std::atomic<bool> stopping_{false};
+
+  // Each owned by the thread that holds the instance.
+  std::vector<Instance> instances_;
+
+  Mutex closing_;  // one closer at a time
+  Mutex scheduling_;
+  BatchFormer former_ GUARDED_BY(scheduling_);
+
+  // Last member: joined before anything above it is destroyed.
+  std::vector<std::jthread> workers_;
+};
+
+}  // namespace anya

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "anya/clock.h"
+#include "anya/request.h"
+#include "sync/event_count.h"
+
+namespace anya {
+
+// Ends requests at their deadline even when no thread waits for them and the model is stuck. One per engine.
+// Thread-safe. watch never blocks and takes no lock: requests arrive through a list that the timer's thread takes whole.
+// Holds a reference of each watched request until its deadline or its end has been noticed.
+class DeadlineTimer {
+ public:
+  // `expire` is called on the timer's thread for a request whose deadline has passed and that nobody has claimed yet.
+  DeadlineTimer(const Clock& clock, std::function<void(Request&)> expire);
+  ~DeadlineTimer();  // drops what it watches; blocks until its thread has ended
+  DeadlineTimer(const DeadlineTimer&) = delete;
+  DeadlineTimer& operator=(const DeadlineTimer&) = delete;
+
+  // REQUIRES: the request has a deadline and is not watched yet.
+  void watch(Request& request) noexcept;
+
+ private:
+  void work() noexcept;
+  void take_arrivals();
+  void forget_ended();
+
+  const Clock& clock_;
+  const std::function<void(Request&)> expire_;
+  std::atomic<Request*> arrivals_{nullptr};
+  std::atomic<Nanos> next_wake_{kNever};
+  std::atomic<bool> stopping_{false};
+  EventCount wake_;
+
+  // Owned by the timer's thread.
+  std::vector<Request*> heap_;  // earliest deadline on top
+  std::size_t forget_at_ = 4096;
+
+  // Last member: joined before anything above it is destroyed.
+  std::jthread thread_;
+};
+
+}  // namespace anya

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "anya/request.h"
+#include "anya/tensor.h"
+
+namespace anya {
+
+// Whether a request fits a model, from its descriptors alone: dtypes, ranks, dimensions, rows, bytes. No data is touched.
+// PURE and immutable after construction: thread-safe, never blocks, allocates nothing once a request's vectors have room.
+class Admission {
+ public:
+  struct Rules {
+    bool batch_axis = false;        // axis 0 of every input and output counts rows
+    std::vector<bool> predictable;  // per output: its shape follows from the rows
+    std::int64_t max_request_bytes = INT64_MAX;
+  };
+  Admission(const ModelSchema& schema, Rules rules);
+
+  // Fills rows, signature and the outputs' dtype (and shape and bytes where predictable), or says what is wrong.
+  Status check(Request& request) const noexcept;
+  [[nodiscard]] const Rules& rules() const noexcept { return rules_; }
+
+ private:
+  struct SameSize {  // two axes that the model gives one name
+    std::uint16_t input, axis, other_input, other_axis;
+  };
+  [[nodiscard]] Status check_inputs(const Request& request) const noexcept;
+  [[nodiscard]] std::uint64_t signature_of(const Request& request) const noexcept;
+
+  const ModelSchema& schema_;  // the session's, which outlives the admission
+  const Rules rules_;
+  std::vector<SameSize> same_sizes_;
+  bool one_shape_ = true;  // beyond the rows, nothing is free
+};
+
+}  // namespace anya

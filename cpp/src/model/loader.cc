@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/loader.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+#include <utility>
+
+#include "base/text.h"
+#include "integrity/model_digest.h"
+#include "model/batch_axis.h"
+#include "model/row_check.h"
+
+namespace anya {
+namespace {
+
+integrity::ModelFiles read_model(const ModelSource& source, const LoadSeams& seams) {
+  if (source.path.empty()) return integrity::ModelFiles::from_bytes(source.bytes, seams.read);
+  return integrity::ModelFiles::from_path(source.path, seams.read);
+}
+
+// Reads every file of weights that the model names, once, and holds each tensor's place in it against its size.
+std::vector<NamedBytes> read_external(integrity::ModelFiles& files, const onnx::ModelWalk& walk) {
+  std::vector<NamedBytes> named;
+  for (const onnx::ExternalTensor& tensor : walk.external) {
+    const std::span<const std::byte> bytes = files.read_external(tensor.location);
+    const std::uint64_t length = tensor.length.value_or(tensor.needed.value_or(0));
+    if (tensor.offset > bytes.size() || length > bytes.size() - tensor.offset) {
+      throw Error(ErrorCode::kModelInvalid, "tensor " + quoted(tensor.tensor) + " takes " + std::to_string(length) +
+                                                " bytes at offset " + std::to_string(tensor.offset) + " of " +
+                                                quoted(tensor.location) + ", which holds " +
+                                                std::to_string(bytes.size()));
+    }
+    const bool known =
+        std::any_of(named.begin(), named.end(), [&](const NamedBytes& n) { return n.name == tensor.location; });
+    if (!known) named.push_back({tensor.location, bytes});
+  }
+  return named;
+}
+
+// Everything from the bytes to an open session. The bytes are gone when it returns.
+onnx::ModelWalk open_model(const ModelSource& source, const SessionOptions& options, const OpenSession& open_session,
+                           const LoadSeams& seams, LoadedModel* loaded) {
+  integrity::ModelFiles files = read_model(source, seams);
+  if (seams.verify_before_parse) seams.verify_before_parse(files);
+  onnx::ModelWalk walk = onnx::walk_model(files.model(), seams.walk);
+  const std::vector<NamedBytes> external = read_external(files, walk);
+  loaded->digest = integrity::model_digest(integrity::CryptoContext(), files.files());
+  loaded->file_bytes = files.total_bytes();
+  for (const integrity::ModelFile& file : files.files()) loaded->files.push_back(file.name);
+  if (seams.verify) seams.verify(files, loaded->digest);
+  loaded->session = open_session(files.model(), external, options);
+  if (loaded->session == nullptr) throw Error(ErrorCode::kModelLoadError, "no session was opened");
+  return walk;
+}
+
+// Why the model may not share runs by what the walk found, or "".
+std::string operator_reason(const onnx::ModelWalk& walk) {
+  if (!walk.row_coupling_ops.empty()) {
+    const onnx::RowCoupling& first = walk.row_coupling_ops.front();
+    return "the operator " + quoted(first.op) + " makes rows depend on each other: " + first.why;
+  }
+  if (!walk.random_ops.empty()) {
+    return "the operator " + quoted(walk.random_ops.front()) + " gives random answers, which cannot be compared";
+  }
+  return {};
+}
+
+std::string check_reason(const RowCheck& check) {
+  if (!check.ran) return "it could not be checked, made-up rows did not run: " + check.why;
+  return check.agrees ? std::string() : check.why;
+}
+
+std::string agreement(const ModelOptions& options) {
+  char text[160];
+  std::snprintf(text, sizeof text,
+                "batched: four made-up rows had the same answers alone and together (rtol %g, atol %g)",
+                options.batch_check_rtol, options.batch_check_atol);
+  return text;
+}
+
+void decide(const ModelOptions& options, const BatchAxis& axis, const std::string& by_operator, bool shape_by_data,
+            const RowCheck& check, LoadedModel* loaded) {
+  loaded->warmed_up = check.ran;
+  loaded->output_predictable = check.shapes_follow;
+  // How much such an operator gives was an accident of these rows.
+  if (shape_by_data) loaded->output_predictable.assign(check.shapes_follow.size(), false);
+  if (!axis.batchable) {
+    loaded->batching_note = "runs alone: " + axis.reason;
+    if (!check.ran) loaded->batching_note += "; its warm-up did not run: " + check.why;
+    return;
+  }
+  if (check.ran && !check.rows_lead) {
+    // Its answers cannot be given back to rows, force or not.
+    loaded->batching_note = "runs alone: " + (by_operator.empty() ? check.why : by_operator);
+    return;
+  }
+  const std::string reason = by_operator.empty() ? check_reason(check) : by_operator;
+  if (options.batching.force) {
+    loaded->batch_axis = true;
+    loaded->batchable = true;
+    loaded->batching_note = "batched because batching.force is set" + (reason.empty() ? "" : ", although " + reason);
+    return;
+  }
+  // What nobody has seen run takes shapes as they are; what gives as much as its data asks for has no rows either.
+  loaded->batch_axis = check.ran && !shape_by_data;
+  loaded->batchable = reason.empty();
+  loaded->batching_note = reason.empty() ? agreement(options) : "runs alone: " + reason;
+}
+
+}  // namespace
+
+LoadedModel load_model(const ModelSource& source, const ModelOptions& options, const OpenSession& open_session,
+                       const Clock& clock, const LoadSeams& seams) try {
+  LoadedModel loaded;
+  const onnx::ModelWalk walk = open_model(source, options.session, open_session, seams, &loaded);
+  for (const onnx::RowCoupling& coupling : walk.row_coupling_ops) loaded.row_coupling_ops.push_back(coupling.op);
+  loaded.random_ops = walk.random_ops;
+
+  const BatchAxis axis = decide_batch_axis(loaded.session->schema());
+  const std::string by_operator = operator_reason(walk);
+  const bool shape_by_data = std::any_of(walk.row_coupling_ops.begin(), walk.row_coupling_ops.end(),
+                                         [](const onnx::RowCoupling& coupling) { return coupling.changes_shape; });
+  RowCheckPlan plan;
+  plan.batch_axis = axis.batchable;
+  plan.compare = by_operator.empty();
+  plan.tolerance = {options.batch_check_rtol, options.batch_check_atol};
+  plan.max_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(options.max_request_bytes, 0));
+  plan.max_milliseconds = seams.max_warm_up_milliseconds;
+  const Nanos before = clock.now();
+  const RowCheck check = check_rows(*loaded.session, plan);
+  loaded.warm_up_time = clock.now() - before;
+  decide(options, axis, by_operator, shape_by_data, check, &loaded);
+  return loaded;
+} catch (const std::bad_alloc&) {
+  throw Error(ErrorCode::kOutOfMemory, "no memory to load the model");
+}
+
+}  // namespace anya

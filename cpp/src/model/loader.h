@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One load, top to bottom: read once, walk, hash, open, warm up, decide whether rows may share a run.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "anya/clock.h"
+#include "anya/engine.h"
+#include "anya/options.h"
+#include "anya/session.h"
+#include "integrity/model_files.h"
+#include "onnx/wire_walk.h"
+
+namespace anya {
+
+// What a load gives. Owns the session.
+struct LoadedModel {
+  std::unique_ptr<Session> session;
+  std::string digest;              // identity of exactly the bytes that were parsed, lower-case hex
+  std::vector<std::string> files;  // the names those bytes had
+  std::uint64_t file_bytes = 0;
+  bool batch_axis = false;               // axis 0 of every input and output counts rows
+  bool batchable = false;                // and rows do not depend on their company: requests may share a run
+  std::string batching_note;             // why, or why not, in one sentence
+  std::vector<bool> output_predictable;  // per output: its shape follows from the rows, and did in every run so far
+  std::vector<std::string> row_coupling_ops;
+  std::vector<std::string> random_ops;  // not empty: two runs on the same input may differ
+  bool warmed_up = false;               // at least one run on made-up rows went well
+  Nanos warm_up_time = 0;               // all of warm-up and check
+};
+
+// What a load may be told beyond its model's options; tests and the trust check fill these.
+struct LoadSeams {
+  integrity::ReadLimits read;
+  onnx::WalkLimits walk;
+  // Called with what has been read so far (the model, schema.toml) before a byte of it is parsed; throws to refuse.
+  std::function<void(integrity::ModelFiles&)> verify_before_parse;
+  // Called with all files that will be parsed and their digest, before the session is opened; throws to refuse.
+  std::function<void(const integrity::ModelFiles&, const std::string& digest)> verify;
+  // Warm-up and check together; a model that takes longer is terminated, loads unchecked and runs alone.
+  std::int64_t max_warm_up_milliseconds = 30'000;
+};
+
+// Loads a model. Blocks for all of it. Throws Error (see DESIGN's table: everything before the bytes are verified is
+// kModelLoadError or one of its trust kinds, verified bytes that are no model are kModelInvalid); then nothing is left
+// behind. The file's bytes are freed before the warm-up. Warm-up runs count nowhere. Thread-safe.
+LoadedModel load_model(const ModelSource& source, const ModelOptions& options, const OpenSession& open_session,
+                       const Clock& clock, const LoadSeams& seams = {});
+
+}  // namespace anya

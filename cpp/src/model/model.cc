@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "anya/model.h"
+
+#include <utility>
+
+#include "model/model_impl.h"
+
+namespace anya {
+namespace {
+
+Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, const BatchingOptions& batching) {
+  return {batching, info.batchable, admission.rules().predictable, info.instances, info.name};
+}
+
+void expire(Request& request, Nanos now) {
+  Batcher::conclude(
+      request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpired, request.timeout), now);
+}
+
+}  // namespace
+
+EngineShared::EngineShared(std::shared_ptr<const Clock> the_clock)
+    : clock(std::move(the_clock)), timer(*clock, [this](Request& request) { expire(request, clock->now()); }) {}
+
+Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
+                  Admission::Rules rules, BatchingOptions batching)
+    : shared(std::move(the_shared)),
+      info(std::move(the_info)),
+      session(std::move(the_session)),
+      admission(session->schema(), std::move(rules)),
+      batcher(*session, *shared->clock, setup_of(info, admission, batching)) {}
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Model::~Model() {
+  if (impl_->shared->fork_guard.is_owner()) {
+    close();
+  } else {
+    static_cast<void>(impl_.release());  // its threads do not exist here: leaking is the only safe end
+  }
+}
+
+const ModelInfo& Model::info() const noexcept { return impl_->info; }
+const ModelSchema& Model::schema() const noexcept { return impl_->session->schema(); }
+Nanos Model::now() const noexcept { return impl_->shared->clock->now(); }
+
+Status Model::admit(Request& request) noexcept {
+  if (!impl_->shared->fork_guard.is_owner()) return Status::failure(ErrorCode::kUnavailable, Reason::kForked);
+  Status status = impl_->admission.check(request);
+  if (status.ok()) {
+    request.accepted_at = now();
+    if (request.timeout != kNever) {
+      if (request.timeout <= 0) {
+        status = Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpiredAtDoor, request.timeout);
+      } else if (__builtin_add_overflow(request.accepted_at, request.timeout, &request.deadline)) {
+        request.deadline = kNever;
+      }
+    }
+  }
+  if (!status.ok()) impl_->batcher.count_refusal(status.code);
+  return status;
+}
+
+bool Model::run_here(Request& request) noexcept {
+  if (request.deadline != kNever) {
+    // Nobody can interrupt one operator, so a caller with a deadline runs its own request only with room to spare.
+    const Nanos slow = impl_->batcher.slow_run();
+    if (slow == 0 || slow > (request.deadline - request.accepted_at) / 2) return false;
+  }
+  return impl_->batcher.run_here(request);
+}
+
+std::size_t Model::enqueue(std::span<Request* const> requests, bool watch_deadlines, Status& refusal) noexcept {
+  const std::size_t accepted = impl_->batcher.enqueue(requests);
+  if (watch_deadlines) {
+    for (std::size_t i = 0; i < accepted; ++i) {
+      if (requests[i]->deadline != kNever) impl_->shared->timer.watch(*requests[i]);
+    }
+  }
+  if (accepted < requests.size()) refusal = impl_->batcher.why();
+  return accepted;
+}
+
+bool Model::conclude(Request& request, ErrorCode code, Reason reason) noexcept {
+  const std::int64_t value = request.timeout == kNever ? 0 : request.timeout;
+  return Batcher::conclude(request, Status::failure(code, reason, value), now());
+}
+
+void Model::count_refusal(ErrorCode code) noexcept { impl_->batcher.count_refusal(code); }
+
+ModelStats Model::stats() const {
+  ModelStats stats;
+  stats.name = impl_->info.name;
+  stats.version = impl_->info.version;
+  impl_->batcher.read(stats);
+  return stats;
+}
+
+void Model::close() noexcept { impl_->batcher.close(); }
+
+}  // namespace anya

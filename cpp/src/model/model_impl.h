@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "anya/clock.h"
+#include "anya/model.h"
+#include "anya/session.h"
+#include "base/fork_guard.h"
+#include "batching/batcher.h"
+#include "batching/deadline_timer.h"
+#include "model/admission.h"
+
+namespace anya {
+
+// What all models of one engine share; kept alive by each of them.
+struct EngineShared {
+  explicit EngineShared(std::shared_ptr<const Clock> the_clock);
+
+  const std::shared_ptr<const Clock> clock;
+  const ForkGuard fork_guard;
+  DeadlineTimer timer;
+};
+
+struct Model::Impl {
+  Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session, Admission::Rules rules,
+       BatchingOptions batching);
+
+  const std::shared_ptr<EngineShared> shared;
+  const ModelInfo info;
+  const std::unique_ptr<Session> session;
+  const Admission admission;
+  Batcher batcher;  // last: its threads end before what they use
+};
+
+}  // namespace anya

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ort/error.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <exception>
+
+#include "ort/handle.h"
+
+namespace anya::ort {
+namespace {
+
+bool in_path(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' || c == '.' ||
+         c == '_' || c == '-' || c == '+';
+}
+
+// A source file of ONNX Runtime; a node named "/encoder/layer.0/MatMul" is not one and stays as it is.
+bool is_source_file(std::string_view path) noexcept {
+  constexpr std::array<std::string_view, 9> kSuffixes = {".cc",  ".h", ".cpp", ".hpp", ".cu",
+                                                         ".cuh", ".c", ".inl", ".inc"};
+  return std::any_of(kSuffixes.begin(), kSuffixes.end(), [&](std::string_view s) { return path.ends_with(s); });
+}
+
+void append_printable(std::string* out, std::string_view text) {
+  for (const char c : text) out->push_back(static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? ' ' : c);
+}
+
+}  // namespace
+
+std::string clean_text(std::string_view text) {
+  constexpr std::string_view kMore = "...";
+  text = text.substr(0, 4 * kMaxErrorText);  // bounds the work; paths are cut before the text is
+  std::string out;
+  out.reserve(std::min(text.size(), kMaxErrorText));
+  std::size_t i = 0;
+  while (i < text.size()) {
+    if (text[i] != '/' || (i > 0 && in_path(text[i - 1]))) {
+      append_printable(&out, text.substr(i, 1));
+      ++i;
+      continue;
+    }
+    std::size_t end = i;
+    while (end < text.size() && in_path(text[end])) ++end;
+    const std::string_view path = text.substr(i, end - i);
+    out.append(is_source_file(path) ? path.substr(path.rfind('/') + 1) : path);
+    i = end;
+  }
+  if (out.size() <= kMaxErrorText) return out;
+  std::size_t cut = kMaxErrorText - kMore.size();
+  while (cut > 0 && (static_cast<unsigned char>(out[cut]) & 0xC0) == 0x80) --cut;  // not within a character
+  out.resize(cut);
+  return out.append(kMore);
+}
+
+bool tells_of_memory(std::string_view text) noexcept {
+  constexpr std::array<std::string_view, 7> kSigns = {
+      "Failed to allocate",           "bad_alloc",    "BFCArena",     "out of memory",
+      "smaller than requested bytes", "ALLOC_FAILED", "Out of memory"};
+  return std::any_of(kSigns.begin(), kSigns.end(),
+                     [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
+}
+
+void check(const Api& api, RawStatus* status, ErrorCode code, std::string_view what) {
+  if (status == nullptr) return;
+  const StatusHandle owned(status, {&api});
+  const std::string_view text = api.get_error_message(status);
+  if (tells_of_memory(text)) code = ErrorCode::kOutOfMemory;
+  throw Error(code, std::string(what) + ": " + clean_text(text));
+}
+
+Status to_status(const Api& api, RawStatus* status) noexcept {
+  if (status == nullptr) return {};
+  const StatusHandle owned(status, {&api});
+  const std::string_view text = api.get_error_message(status);
+  const ErrorCode code = tells_of_memory(text) ? ErrorCode::kOutOfMemory : ErrorCode::kExecutionError;
+  try {
+    return Status::with_text(code, clean_text(text));
+  } catch (const std::exception&) {
+    return Status::failure(code, Reason::kNone);  // no memory for the sentence: the code has to do
+  }
+}
+
+}  // namespace anya::ort

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stats/model_counters.h"
+
+namespace anya {
+namespace {
+
+template <std::size_t N>
+constexpr std::array<std::uint64_t, N> scaled(const std::array<double, N>& edges, double unit) {
+  std::array<std::uint64_t, N> out{};
+  for (std::size_t i = 0; i < N; ++i) out[i] = static_cast<std::uint64_t>(edges[i] * unit + 0.5);
+  return out;
+}
+constexpr auto kDurationNanos = scaled(kDurationEdges, 1e9);
+constexpr auto kBatchRows = scaled(kBatchEdges, 1);
+
+std::uint64_t positive(Nanos value) noexcept { return value > 0 ? static_cast<std::uint64_t>(value) : 0; }
+
+template <std::size_t N>
+HistogramSnapshot empty(const std::array<double, N>& edges) {
+  return {{edges.begin(), edges.end()}, std::vector<std::uint64_t>(N + 1), 0.0};
+}
+
+}  // namespace
+
+ModelCounters::ModelCounters() : shards_(new Shard[kShards]) { static_assert(kShards == 8, "shard() shifts to 3 bits"); }
+
+void ModelCounters::ended(ErrorCode code, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept {
+  Shard& mine = shard();
+  const auto observe = [](auto& histogram, Nanos span) {
+    const std::uint64_t nanos = positive(span);
+    histogram.observe(bucket_of(kDurationNanos, nanos), nanos);
+  };
+  if (started_at != 0) {
+    observe(mine.queue, started_at - accepted_at);
+    observe(mine.compute, ended_at - started_at);
+  }
+  observe(mine.request, ended_at - accepted_at);
+  // Release: a reader that sees this end also sees the acceptance, which came before it.
+  mine.ended[static_cast<std::size_t>(code)].fetch_add(1, std::memory_order_release);
+}
+
+void ModelCounters::ran(std::int64_t rows) noexcept {
+  Shard& mine = shard();
+  const std::uint64_t count = positive(rows);
+  mine.batches.fetch_add(1, std::memory_order_relaxed);
+  mine.rows.fetch_add(count, std::memory_order_relaxed);
+  mine.batch.observe(bucket_of(kBatchRows, count), count);
+}
+
+void ModelCounters::read(ModelStats& stats) const {
+  stats.request_duration = empty(kDurationEdges);
+  stats.queue_duration = empty(kDurationEdges);
+  stats.compute_duration = empty(kDurationEdges);
+  stats.batch_size = empty(kBatchEdges);
+  std::uint64_t all_ended = 0;
+  for (std::size_t i = 0; i < kShards; ++i) {
+    for (std::size_t code = 0; code < kErrorCodeCount; ++code) {
+      const std::uint64_t count = shards_[i].ended[code].load(std::memory_order_acquire);
+      stats.ended[code] += count;
+      all_ended += count;
+    }
+  }
+  for (std::size_t i = 0; i < kShards; ++i) {
+    const Shard& one = shards_[i];
+    stats.accepted += one.accepted.load(std::memory_order_relaxed);
+    for (std::size_t code = 0; code < kErrorCodeCount; ++code) {
+      stats.refused[code] += one.refused[code].load(std::memory_order_relaxed);
+    }
+    stats.batches += one.batches.load(std::memory_order_relaxed);
+    stats.rows += one.rows.load(std::memory_order_relaxed);
+    stats.splits += one.splits.load(std::memory_order_relaxed);
+    one.request.add_to(stats.request_duration, 1e-9);
+    one.queue.add_to(stats.queue_duration, 1e-9);
+    one.compute.add_to(stats.compute_duration, 1e-9);
+    one.batch.add_to(stats.batch_size, 1);
+  }
+  stats.in_flight = stats.accepted - all_ended;
+}
+
+std::uint64_t ModelCounters::in_flight() const noexcept {
+  std::uint64_t ended = 0;
+  std::uint64_t accepted = 0;
+  for (std::size_t i = 0; i < kShards; ++i) {
+    for (const auto& count : shards_[i].ended) ended += count.load(std::memory_order_acquire);
+  }
+  for (std::size_t i = 0; i < kShards; ++i) accepted += shards_[i].accepted.load(std::memory_order_relaxed);
+  return accepted - ended;
+}
+
+}  // namespace anya

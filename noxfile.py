@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every check of the project, each one command: `nox -s NAME`; `nox -l` lists them.
+
+Needed on the machine: Python, a C++20 compiler and OpenSSL's headers. Everything else comes from PyPI.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "typing", "tests", "stubs"]
+
+ROOT = Path(__file__).parent
+BUILD = ROOT / "build"
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+JOBS = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(len(os.sched_getaffinity(0)))
+# What the extension is made of: a wheel older than one of these is built anew.
+WHEEL_SOURCES = ("CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE", "cpp", "bindings", "src")
+CPP_FOLDERS = ("cpp", "bindings", "tests/cpp", "benchmarks/cpp")
+
+
+def group(*names: str) -> list[str]:
+    """Return the requirements of dependency groups."""
+    return list(nox.project.dependency_groups(PROJECT, *names))
+
+
+def sources(*places: str) -> list[Path]:
+    """Return every file below these places that belongs to the project."""
+    files: list[Path] = []
+    for place in places:
+        path = ROOT / place
+        files += [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return [each for each in files if "__pycache__" not in each.parts]
+
+
+def answer(session: nox.Session, code: str) -> str:
+    """Return what the session's Python prints for some code."""
+    return str(session.run("python", "-c", code, silent=True, log=False)).strip()
+
+
+def wheel_of(session: nox.Session) -> Path:
+    """Return an up-to-date wheel of the package for this Python; build it where there is none."""
+    tag = answer(session, "import sys; print('cp%d%d' % sys.version_info[:2])")
+    folder = BUILD / "wheels" / tag
+    newest = max(each.stat().st_mtime for each in sources(*WHEEL_SOURCES))
+    for wheel in folder.glob("*.whl"):
+        if wheel.stat().st_mtime > newest:
+            session.log(f"{wheel.relative_to(ROOT)} is up to date")
+            return wheel
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install(*group("build"))
+    session.run(
+        *("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
+        *("--wheel-dir", str(folder), "-C", "cmake.define.ANYA_WERROR=ON", "."),
+        env={"CMAKE_BUILD_PARALLEL_LEVEL": JOBS},
+    )
+    return next(folder.glob("*.whl"))
+
+
+def install(session: nox.Session, *groups: str, extras: str = "cpu,tools") -> None:
+    """Install the package as its users get it, with extras, and what the session needs beside it."""
+    wheel = wheel_of(session)
+    session.install(f"{wheel}[{extras}]", *group(*groups))
+    # The version does not change between two builds, so pip would keep the old one.
+    session.install("--no-deps", "--force-reinstall", "--quiet", str(wheel))
+
+
+def ctest(session: nox.Session, folder: str, *options: str, arguments: Sequence[str] = ()) -> None:
+    """Configure, build and run the C++ tests in build/<folder>."""
+    build = BUILD / folder
+    capi = Path(answer(session, "import onnxruntime; print(onnxruntime.__file__)")).parent / "capi"
+    library = next(capi.glob("libonnxruntime.so.*"))
+    session.run(
+        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DANYA_BUILD_TESTS=ON"),
+        *("-DANYA_BUILD_BINDINGS=OFF", "-DANYA_WERROR=ON", f"-DANYA_TEST_PYTHON={session.bin}/python"),
+        *options,
+        silent=True,
+    )
+    session.run("cmake", "--build", str(build), "--parallel", JOBS)
+    command = ["ctest", "--test-dir", str(build), "--output-on-failure", "--no-tests=error", *arguments]
+    fixed = ["setarch", platform.machine(), "-R"]
+    if "thread" in folder and shutil.which("setarch") and subprocess.run([*fixed, "true"], check=False).returncode == 0:
+        command = fixed + command  # ThreadSanitizer's fixed map of memory and randomised addresses do not agree
+    session.run(*command, external=True, env={"ANYA_TEST_ORT_LIBRARY": str(library)})
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Build, install, and classify real files of this machine with a real model."""
+    install(session, "demo")
+    session.run("python", "docs/examples/magika_demo.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Build, install, run every test: C++ by ctest, Python by pytest. Arguments after `--` go to pytest."""
+    install(session, "build", "bench")
+    ctest(session, "tests")
+    session.run("pytest", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "benchmarks", "--benchmark-disable")
+
+
+@nox.session
+def tests_cpp(session: nox.Session) -> None:
+    """Run the C++ tests alone; nothing of Python is built. Arguments after `--` go to ctest."""
+    session.install(*group("build", "models"))
+    ctest(session, "tests", arguments=session.posargs)
+
+
+@nox.session
+@nox.parametrize("kind", ["address", "thread"])
+def sanitize(session: nox.Session, kind: str) -> None:
+    """Run the C++ tests under AddressSanitizer with UndefinedBehaviorSanitizer, or under ThreadSanitizer."""
+    session.install(*group("build", "models"))
+    kinds = "address;undefined" if kind == "address" else "thread"
+    # ONNX Runtime keeps some memory for good and synchronises in ways the sanitizers do not see: known, listed, named.
+    suppressions = ROOT / "tests/cpp/support" / f"{kind}.supp"
+    known = f":suppressions={suppressions}" if suppressions.is_file() else ""
+    session.env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1"
+    session.env["LSAN_OPTIONS"] = f"print_suppressions=0{known if kind == 'address' else ''}"
+    session.env["UBSAN_OPTIONS"] = "print_stacktrace=1"
+    session.env["TSAN_OPTIONS"] = f"halt_on_error=1:second_deadlock_stack=1{known if kind == 'thread' else ''}"
+    options = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", f"-DANYA_SANITIZE={kinds}")
+    ctest(session, f"sanitize-{kind}", *options, arguments=session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style: ruff for Python, clang-format for C++. `-- --fix` repairs what can be repaired."""
+    session.install(*group("lint"))
+    fix = "--fix" in session.posargs
+    session.run("ruff", "check", *(["--fix"] if fix else []), ".")
+    session.run("ruff", "format", *([] if fix else ["--check"]), ".")
+    files = [str(each) for each in sources(*CPP_FOLDERS) if each.suffix in {".h", ".cc", ".cpp"}]
+    if files:
+        session.run("clang-format", *(["-i"] if fix else ["--dry-run", "--Werror"]), *files)
+
+
+@nox.session
+def tidy(session: nox.Session) -> None:
+    """Read the C++ with clang-tidy; slow. Arguments after `--` are the files, default all sources."""
+    session.install(*group("build", "tidy"))
+    session.run(
+        *("cmake", "-S", str(ROOT), "-B", str(BUILD / "tidy"), "-G", "Ninja", "-DANYA_BUILD_BINDINGS=OFF"), silent=True
+    )
+    files = session.posargs or [str(each) for each in sources("cpp/src") if each.suffix == ".cc"]
+    session.run("clang-tidy", "--quiet", "-p", str(BUILD / "tidy"), "--warnings-as-errors=*", *files)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types with mypy --strict: the package, and the public API as users type it."""
+    session.install(*group("typing"), *PROJECT["project"]["dependencies"], "nox")
+    api = ROOT / "tests/python/typing/api.py"
+    session.run("mypy")
+    if api.is_file():
+        session.run("mypy", str(api))
+
+
+@nox.session
+def stubs(session: nox.Session) -> None:
+    """Compare the committed stub of the extension with the extension; `-- --write` replaces it."""
+    install(session, "stubs", extras="cpu")
+    folder = BUILD / "stubs"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("pybind11-stubgen", "anya_engine._core", "--exit-code", "-o", str(folder), silent=True)
+    made = folder / "anya_engine" / "_core.pyi"
+    made.write_text("# SPDX-License-Identifier: Apache-2.0\n" + made.read_text())
+    session.run("ruff", "check", "--quiet", "--fix-only", "--isolated", "--select", "I,F401", str(made))
+    session.run("ruff", "format", "--quiet", "--isolated", "--line-length", "120", str(made))
+    kept = ROOT / "src/anya_engine/_core.pyi"
+    if "--write" in session.posargs:
+        shutil.copyfile(made, kept)
+        return
+    old = kept.read_text().splitlines() if kept.is_file() else []
+    difference = list(difflib.unified_diff(old, made.read_text().splitlines(), "committed", "built", lineterm=""))
+    if difference:
+        print("\n".join(difference))
+        session.error("src/anya_engine/_core.pyi is not what the extension is: nox -s stubs -- --write")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against the rivals, in the same run. Arguments after `--` go to pytest."""
+    install(session, "bench")
+    session.run("pytest", "benchmarks", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel, make the wheel portable, test it in a fresh environment without the source."""
+    session.install(*group("wheel"))
+    dist, portable = BUILD / "dist", BUILD / "portable"
+    for folder in (dist, portable):
+        shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist), str(ROOT))  # the wheel is made from the sdist
+    made = str(next(dist.glob("*.whl")))
+    session.run("auditwheel", "show", made)
+    session.run("auditwheel", "repair", "--wheel-dir", str(portable), made)
+    # A fresh environment, and the tests without src/ beside them: what is tested is what is shipped.
+    place = Path(session.create_tmp())
+    shutil.rmtree(place / "tree", ignore_errors=True)
+    for name in ("tests", "cpp", "docs"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, place / "tree" / name)
+    shutil.copyfile(ROOT / "pyproject.toml", place / "tree" / "pyproject.toml")
+    (place / "tree" / "benchmarks").mkdir()
+    session.run("virtualenv", "--clear", "--quiet", str(place / "venv"), external=True)
+    python = str(place / "venv" / "bin" / "python")
+    fresh = str(next(portable.glob("*.whl")))
+    session.run(python, "-m", "pip", "install", "--quiet", f"{fresh}[cpu,tools]", *group("test"), external=True)
+    with session.chdir(place / "tree"):
+        session.run(python, "-m", "pytest", "--ignore=tests/test_architecture.py", *session.posargs, external=True)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the code on purpose, one line at a time, and see that a test notices. Arguments choose mutants by name."""
+    install(session, "build", "test")
+    session.run("python", "tests/mutants/run.py", *session.posargs)
+
+
+if __name__ == "__main__":
+    sys.exit("run me with nox: nox -l")

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serve ONNX models inside your own process.
+
+Public is what this module exports, and every module whose name has no underscore.
+"""
+
+from __future__ import annotations
+
+from .config import BatchingConfig, EngineConfig, ModelConfig
+from .errors import (
+    AnyaError,
+    ApplyError,
+    Cancelled,
+    ConfigError,
+    DeadlineExceeded,
+    ExecutionError,
+    FileMissing,
+    HashMismatch,
+    InputTooLarge,
+    InvalidInput,
+    ModelInvalid,
+    ModelLoadError,
+    ModelNotFound,
+    OutOfMemory,
+    Overloaded,
+    RegistryExpired,
+    RegistryRollback,
+    Revoked,
+    SignatureInvalid,
+    SignatureMalformed,
+    SignatureMissing,
+    TrustError,
+    Unavailable,
+    UnsafeFile,
+    UnsignedFile,
+    UntrustedKey,
+)
+
+__all__ = [
+    "AnyaError",
+    "ApplyError",
+    "Attempt",
+    "BatchingConfig",
+    "Cancelled",
+    "ConfigError",
+    "DeadlineExceeded",
+    "Engine",
+    "EngineConfig",
+    "EngineStats",
+    "ExecutionError",
+    "FileMissing",
+    "Future",
+    "HashMismatch",
+    "Health",
+    "HistogramSnapshot",
+    "InputTooLarge",
+    "InvalidInput",
+    "ModelConfig",
+    "ModelHealth",
+    "ModelInfo",
+    "ModelInvalid",
+    "ModelLoadError",
+    "ModelNotFound",
+    "ModelStats",
+    "OutOfMemory",
+    "Overloaded",
+    "RegistryExpired",
+    "RegistryRollback",
+    "Response",
+    "Revoked",
+    "SignatureInvalid",
+    "SignatureMalformed",
+    "SignatureMissing",
+    "TensorSpec",
+    "TrustError",
+    "Unavailable",
+    "UnsafeFile",
+    "UnsignedFile",
+    "UntrustedKey",
+    "__version__",
+]
+
+try:
+    from ._core import Future, HistogramSnapshot, ModelStats
+    from ._engine import Engine
+    from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response, TensorSpec
+except ModuleNotFoundError as error:
+    # Only when it is the extension that is missing: any other missing module says so itself.
+    if error.name == f"{__name__}._core":
+        error.add_note(
+            "anya_engine's compiled part is not here. In a checkout, install it (pip install .) and run Python "
+            "outside src/; nothing imports from the source tree."
+        )
+    raise
+
+
+def __getattr__(name: str) -> str:
+    # Reading a distribution's metadata costs a millisecond: only who asks pays.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("anya-engine")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine tells of itself: frozen facts, no behaviour."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ._core import ModelStats
+
+__all__ = ["Attempt", "EngineStats", "Health", "ModelHealth", "ModelInfo", "Response", "TensorSpec"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a model.
+
+    Attributes:
+        name: Its name in the model.
+        dtype: NumPy's name of its element type; "str" for strings, "bfloat16" for ml_dtypes' type.
+        shape: One entry per axis: a size, the model's name for a free size, or None for a free size without a name.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A loaded version.
+
+    Attributes:
+        name: What requests call it.
+        version: Which one it is.
+        state: "serving": answers requests that name no version. "warm": ready, answers only requests that name it.
+        inputs: What it takes.
+        outputs: What it gives.
+        digest: SHA-256 over everything that was parsed (model, external data, schema), in hex.
+        signer: Who signed it; None for an unsigned one.
+        memory: Bytes of the model's files; what ONNX Runtime makes of them comes on top.
+        providers: ONNX Runtime's execution providers in force, in order. A provider that was asked for and could not be
+            had, with another after it in the list, is missing here.
+        batchable: Requests may share a run.
+        batching_note: Why they may, or why each runs alone.
+        instances: Runs at once.
+        max_batch_size: Rows in one run at most.
+        load_seconds: How long reading, checking, opening and warming up took.
+    """
+
+    name: str
+    version: str
+    state: Literal["serving", "warm"]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    digest: str
+    signer: str | None
+    memory: int
+    providers: tuple[str, ...]
+    batchable: bool
+    batching_note: str
+    instances: int
+    max_batch_size: int
+    load_seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of a request.
+
+    Attributes:
+        model: Name of the model that was tried.
+        version: Its version.
+        error: Why it failed; None for the one that answered.
+    """
+
+    model: str
+    version: str
+    error: Exception | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An answer and how it came about.
+
+    Attributes:
+        outputs: The arrays, by output name.
+        request_id: Number of the request, unique within the engine.
+        version: The version that answered.
+        served_by: The model that answered: the one asked, or a fallback.
+        degraded: The answer is not the asked model's own fresh one.
+        attempts: What was tried, in order; the last one answered.
+        from_cache: The answer was not computed for this request.
+        stale_age: How old a cached answer is beyond its time to live, in seconds; None for a fresh one.
+        sanitized: Values changed on the way in, by input; empty when nothing was changed.
+        queue_time: Seconds from acceptance to the start of the run.
+        compute_time: Seconds of the run, the gathering and scattering of a batch included.
+        batch_size: Rows in the run, this request's and its company's.
+    """
+
+    outputs: dict[str, np.ndarray[Any, Any]]
+    request_id: int
+    version: str
+    served_by: str
+    degraded: bool
+    attempts: tuple[Attempt, ...]
+    from_cache: bool
+    stale_age: float | None
+    sanitized: Mapping[str, int]
+    queue_time: float
+    compute_time: float
+    batch_size: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats:
+    """Counters of everything loaded, read model by model.
+
+    Attributes:
+        models: One entry per loaded version.
+    """
+
+    models: tuple[ModelStats, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelHealth:
+    """Whether a model answers.
+
+    Attributes:
+        ready: It takes requests.
+        version: The version that serves; None when there is none.
+        reason: Why it is not ready; "" when it is.
+    """
+
+    ready: bool
+    version: str | None
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether the engine works; made for a service's own health endpoint.
+
+    Attributes:
+        live: The engine can work in this process: it is not closed, and this is not a forked child.
+        ready: It is live, and every model takes requests. An engine without models is ready.
+        reason: Why not; "" when all is well.
+        models: Each model by name.
+    """
+
+    live: bool
+    ready: bool
+    reason: str
+    models: Mapping[str, ModelHealth]

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the configuration to the core's option structs."""
+
+from __future__ import annotations
+
+from . import _core
+from .config import ModelConfig
+
+__all__ = ["core_options"]
+
+
+def core_options(config: ModelConfig) -> _core.ModelOptions:
+    """The core's words for a configuration, which is valid because it exists."""
+    options = _core.ModelOptions()
+    options.instances = config.instances or 0
+    options.max_request_bytes = config.max_request_bytes
+    options.batch_check_rtol = config.batch_check_rtol
+    options.batch_check_atol = config.batch_check_atol
+
+    batching = options.batching
+    batching.max_batch_size = config.batching.max_batch_size
+    batching.max_queue_delay_microseconds = config.batching.max_queue_delay_microseconds
+    batching.max_queue_size = config.batching.max_queue_size
+    batching.force = config.batching.force
+
+    session = options.session
+    session.providers = [_provider(provider) for provider in config.providers]
+    session.intra_op_num_threads = config.intra_op_num_threads
+    session.inter_op_num_threads = config.inter_op_num_threads
+    session.graph_optimization_level = config.graph_optimization_level
+    session.allow_spinning = config.allow_spinning
+    session.enable_mem_pattern = config.enable_mem_pattern
+    session.enable_cpu_mem_arena = config.enable_cpu_mem_arena
+    session.config_entries = list(config.session_options.items())
+    return options
+
+
+def _provider(provider: object) -> _core.ProviderOptions:
+    if isinstance(provider, str):
+        return _core.ProviderOptions(provider, [])
+    name, options = provider  # type: ignore[misc]  # validated by ModelConfig
+    return _core.ProviderOptions(name, [(str(key), str(value)) for key, value in options.items()])

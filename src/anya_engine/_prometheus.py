@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's counters as a prometheus_client collector; the only module that imports prometheus_client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from ._core import HistogramSnapshot
+from ._info import EngineStats
+
+__all__ = ["EngineCollector"]
+
+_LABELS = ["model", "version"]
+
+# Codes that are no "error" in `outcome`; every other failure is.
+_OUTCOMES = {"OK": "ok", "DEADLINE_EXCEEDED": "timeout", "OVERLOADED": "shed", "CANCELLED": "cancelled"}
+_ALL_OUTCOMES = ("ok", "error", "timeout", "shed", "cancelled")
+
+# What a request can end with or be refused with; those that have not happened yet show as 0.
+_ERROR_TYPES = (
+    "INVALID_INPUT",
+    "INPUT_TOO_LARGE",
+    "OVERLOADED",
+    "DEADLINE_EXCEEDED",
+    "CANCELLED",
+    "UNAVAILABLE",
+    "EXECUTION_ERROR",
+    "OUT_OF_MEMORY",
+)
+
+
+class EngineCollector(Collector):
+    """Reads one snapshot of the engine per scrape. Thread-safe; costs requests nothing."""
+
+    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+        self._stats = stats
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not take a snapshot."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, for every loaded version."""
+        requests = CounterMetricFamily(
+            "anya_requests", "Accepted requests that have ended, by outcome.", labels=[*_LABELS, "outcome", "role"]
+        )
+        errors = CounterMetricFamily(
+            "anya_request_errors", "Requests that failed or were refused at the door, by code.", labels=[*_LABELS, "type"]
+        )
+        depth = GaugeMetricFamily("anya_queue_depth", "Requests waiting now.", labels=_LABELS)
+        in_flight = GaugeMetricFamily("anya_inflight_requests", "Requests accepted and not ended.", labels=_LABELS)
+        workers = GaugeMetricFamily("anya_workers", "Instances of the model.", labels=_LABELS)
+        durations = {
+            "request_duration": _seconds("anya_request_duration_seconds", "From acceptance to the outcome."),
+            "queue_duration": _seconds("anya_queue_duration_seconds", "From acceptance to the start of the run."),
+            "compute_duration": _seconds("anya_compute_duration_seconds", "The run, once per request in it."),
+            "batch_size": HistogramMetricFamily("anya_batch_size", "Rows per run.", labels=_LABELS),
+        }
+        for model in self._stats().models:
+            labels = [model.name, model.version]
+            outcomes = dict.fromkeys(_ALL_OUTCOMES, 0)
+            for code, count in model.ended.items():
+                outcomes[_OUTCOMES.get(code, "error")] += count
+            for outcome, count in outcomes.items():
+                requests.add_metric([*labels, outcome, "stable"], count)
+            for code in _ERROR_TYPES:
+                errors.add_metric([*labels, code], model.ended[code] + model.refused[code])
+            depth.add_metric(labels, model.queue_depth)
+            in_flight.add_metric(labels, model.in_flight)
+            workers.add_metric(labels, model.instances)
+            for field, family in durations.items():
+                _add_histogram(family, labels, getattr(model, field))
+        yield from (requests, errors, depth, in_flight, workers, *durations.values())
+
+
+def _seconds(name: str, documentation: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(name, documentation, labels=_LABELS)
+
+
+def _add_histogram(family: HistogramMetricFamily, labels: list[str], snapshot: HistogramSnapshot) -> None:
+    bounds = [*(floatToGoString(edge) for edge in snapshot.edges), "+Inf"]
+    # The total is the last cumulative bucket of the same snapshot, so `le="+Inf"` and `_count` always agree.
+    buckets = list(zip(bounds, accumulate(snapshot.counts), strict=True))
+    family.add_metric(labels, buckets=buckets, sum_value=snapshot.sum)

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every knob of the engine: frozen, checked on construction, readable from TOML.
+
+Names and defaults are those of the core (cpp/include/anya/options.h); a test compares the two. Change a configuration
+with `dataclasses.replace`. A configuration that exists is valid: what is wrong is refused with a `ConfigError` that
+names the field, the limit and the value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from . import _checks as check
+from ._frozen import FrozenMapping
+from .errors import ConfigError
+
+__all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider"]
+
+# An execution provider by ONNX Runtime's name, alone or with ONNX Runtime's own options for it.
+Provider: TypeAlias = str | tuple[str, Mapping[str, str]]
+
+C = TypeVar("C", bound="BatchingConfig | ModelConfig | EngineConfig")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BatchingConfig:
+    """How requests share a run. The names are Triton's; where the meaning differs, it is said here.
+
+    Attributes:
+        max_batch_size: Rows in one run at most; 1 turns batching off. A request with more rows runs alone, in one run.
+        max_queue_delay_microseconds: How long an instance that has just been freed may wait for more company, and
+            only while another request arrived within the last such delay. A request that finds an instance idle never
+            waits (in Triton it would).
+        max_queue_size: Requests waiting at most; one more is refused with `Overloaded` (Triton's 0 = unbounded does
+            not exist here).
+        force: Batch even if the check at load says that rows depend on their company. Answers may then differ.
+    """
+
+    max_batch_size: int = 64
+    max_queue_delay_microseconds: int = 0
+    max_queue_size: int = 1024
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        _set(self, "max_batch_size", check.integer("max_batch_size", self.max_batch_size, 1, 1 << 20))
+        delay = check.integer("max_queue_delay_microseconds", self.max_queue_delay_microseconds, 0, 60_000_000)
+        _set(self, "max_queue_delay_microseconds", delay)
+        _set(self, "max_queue_size", check.integer("max_queue_size", self.max_queue_size, 1, 1 << 20))
+        check.boolean("force", self.force)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BatchingConfig:
+        """Build from plain values, as TOML holds them; unknown keys are refused."""
+        return _build(cls, values, {})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """How one model is opened and run.
+
+    Attributes:
+        source: Where the model is, when the engine itself is to load it: an .onnx file or a model directory. Belongs
+            to an `EngineConfig`; `Engine.load` has an argument of that name and ignores this.
+        version: The version to load `source` as; None: the next free number.
+        providers: ONNX Runtime's execution providers in order of preference, each a name or a pair of name and options.
+        instances: Runs at once; None: usable cores / `intra_op_num_threads`. All share one session, so weights are
+            held once.
+        intra_op_num_threads: Threads inside one operator.
+        inter_op_num_threads: Threads between operators.
+        graph_optimization_level: "disable", "basic", "extended" or "all".
+        allow_spinning: Let ONNX Runtime's own threads burn their core while they wait.
+        enable_mem_pattern: ONNX Runtime plans memory by the shapes it has seen.
+        enable_cpu_mem_arena: ONNX Runtime keeps freed memory for the next run.
+        session_options: ONNX Runtime's `session.*` configuration entries, passed as they are.
+        batching: How requests share a run.
+        max_request_bytes: A request above it is refused from its descriptor, before its data is touched.
+        batch_check_rtol: With `batch_check_atol` the tolerance of the check at load that batched equals alone:
+            |together - alone| <= atol + rtol * |alone|.
+        batch_check_atol: See `batch_check_rtol`.
+    """
+
+    source: str | PathLike[str] | None = None
+    version: str | None = None
+    providers: tuple[Provider, ...] = ("CPUExecutionProvider",)
+    instances: int | None = None
+    intra_op_num_threads: int = 1
+    inter_op_num_threads: int = 1
+    graph_optimization_level: str = "all"
+    allow_spinning: bool = False
+    enable_mem_pattern: bool = True
+    enable_cpu_mem_arena: bool = True
+    session_options: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
+    batching: BatchingConfig = dataclasses.field(default_factory=BatchingConfig)
+    max_request_bytes: int = 256 << 20
+    batch_check_rtol: float = 1e-3
+    batch_check_atol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.source is not None:
+            _set(self, "source", check.path("source", self.source))
+        if self.version is not None:
+            check.name("version", self.version)
+        _set(self, "providers", check.providers("providers", self.providers))
+        if self.instances is not None:
+            _set(self, "instances", check.integer("instances", self.instances, 1, 1024))
+        for field in ("intra_op_num_threads", "inter_op_num_threads"):
+            _set(self, field, check.integer(field, getattr(self, field), 1, 1024))
+        level = self.graph_optimization_level
+        check.choice("graph_optimization_level", level, ("disable", "basic", "extended", "all"))
+        for field in ("allow_spinning", "enable_mem_pattern", "enable_cpu_mem_arena"):
+            check.boolean(field, getattr(self, field))
+        _set(self, "session_options", check.session_options("session_options", self.session_options))
+        check.instance("batching", self.batching, BatchingConfig)
+        _set(self, "max_request_bytes", check.integer("max_request_bytes", self.max_request_bytes, 1, 1 << 50))
+        for field in ("batch_check_rtol", "batch_check_atol"):
+            _set(self, field, check.number(field, getattr(self, field), 0.0, 1e6))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Build from plain values, as TOML holds them; unknown keys are refused."""
+        return _build(cls, values, {"batching": BatchingConfig.from_dict})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """What an engine starts with.
+
+    Attributes:
+        models: Configuration by model name. An entry with a `source` is loaded when the engine starts; one without
+            is what later loads of that name use.
+    """
+
+    models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=FrozenMapping)
+
+    def __post_init__(self) -> None:
+        check.mapping("models", self.models)
+        for name, model in self.models.items():
+            check.name("models", name)
+            check.instance(f"models.{name}", model, ModelConfig)
+        _set(self, "models", FrozenMapping(self.models))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EngineConfig:
+        """Build from plain values, as TOML holds them; unknown keys are refused."""
+        return _build(cls, values, {"models": _models})
+
+    @classmethod
+    def from_toml(cls, path: str | PathLike[str]) -> EngineConfig:
+        """Read a TOML file; a relative `source` in it is relative to the file's folder."""
+        file = Path(path)
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror or error}", field="config") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: not TOML: {error}", field="config") from error
+        try:
+            config = cls.from_dict(values)
+        except ConfigError as error:
+            raise _with_message(error, f"{file}: {error}") from error
+        folder = file.absolute().parent
+        models = {name: _anchored(model, folder) for name, model in config.models.items()}
+        return dataclasses.replace(config, models=models)
+
+
+def _set(config: object, field: str, value: object) -> None:
+    # The one way a frozen dataclass may normalise what it was given.
+    object.__setattr__(config, field, value)
+
+
+def _anchored(model: ModelConfig, folder: Path) -> ModelConfig:
+    if model.source is None:
+        return model
+    return dataclasses.replace(model, source=str(folder / fspath(model.source)))
+
+
+def _models(values: Mapping[str, Any]) -> dict[str, ModelConfig]:
+    models = {}
+    for name, value in _table(values).items():
+        try:
+            models[name] = ModelConfig.from_dict(value)
+        except ConfigError as error:
+            raise _inside(name, error) from error
+    return models
+
+
+def _build(cls: type[C], values: Mapping[str, Any], nested: Mapping[str, Callable[[Any], Any]]) -> C:
+    """Make a `cls` of plain values; `nested` says how fields that are configurations themselves are made."""
+    known = [field.name for field in dataclasses.fields(cls)]
+    arguments = {}
+    for key, value in _table(values).items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise ConfigError(f"{check.key(key)}: unknown key; {hint}", field=check.key(key), value=value)
+        if key in nested and not isinstance(value, (BatchingConfig, ModelConfig)):
+            try:
+                value = nested[key](value)
+            except ConfigError as error:
+                raise _inside(key, error) from error
+        arguments[key] = value
+    return cls(**arguments)
+
+
+def _table(values: object) -> Mapping[Any, Any]:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"expected a table, got {check.shown(values)}", value=values)
+    return values
+
+
+def _inside(outer: object, error: ConfigError) -> ConfigError:
+    """Return the same refusal as seen from one level further out."""
+    outer = check.key(outer)
+    path = outer if error.field is None else f"{outer}.{error.field}"
+    separator = ": " if error.field is None else "."
+    return _with_message(error, f"{outer}{separator}{error}", path)
+
+
+def _with_message(error: ConfigError, message: str, field: str | None = None) -> ConfigError:
+    return ConfigError(message, field=field or error.field, limit=error.limit, value=error.value)
