@@ -127,14 +127,12 @@ def sanitize(session: nox.Session, kind: str) -> None:
     """Run the C++ tests under AddressSanitizer with UndefinedBehaviorSanitizer, or under ThreadSanitizer."""
     session.install(*group("build", "models"))
     kinds = "address;undefined" if kind == "address" else "thread"
-    # ONNX Runtime keeps some memory for good and synchronises in ways the sanitizers do not see: known, listed, named.
-    suppressions = ROOT / "tests/cpp/support" / f"{kind}.supp"
-    known = f":suppressions={suppressions}" if suppressions.is_file() else ""
     session.env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1"
-    session.env["LSAN_OPTIONS"] = f"print_suppressions=0{known if kind == 'address' else ''}"
     session.env["UBSAN_OPTIONS"] = "print_stacktrace=1"
-    session.env["TSAN_OPTIONS"] = f"halt_on_error=1:second_deadlock_stack=1{known if kind == 'thread' else ''}"
-    options = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", f"-DANYA_SANITIZE={kinds}")
+    # ONNX Runtime is not instrumented: its own locking is half seen, and its threads would seem to race.
+    session.env["TSAN_OPTIONS"] = "halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1"
+    # Warnings are held by the plain build; instrumented code makes GCC guess wrong about what is uninitialised.
+    options = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", f"-DANYA_SANITIZE={kinds}", "-DANYA_WERROR=OFF")
     ctest(session, f"sanitize-{kind}", *options, arguments=session.posargs)
 
 

@@ -46,6 +46,7 @@ class EventLoop {
   };
 
   std::uint32_t take_slot(PyRequest* request, bool detailed);
+  bool ran_here(Model& model);
   void resolve(PyRequest* request, const Status& status);
 
   CompletionQueue queue_;
@@ -113,13 +114,14 @@ void EventLoop::flush() {
       if (turn[i]->is_claimed()) {  // cancelled before it was accepted
         resolve(turn[i], Status::failure(ErrorCode::kCancelled, Reason::kCancelled));
       } else {
-        // Cannot fail: nobody has decided it yet.
-        static_cast<void>(turn[i]->notify_through(queue_));
         together_.push_back(turn[i]);
       }
       turn[i] = nullptr;
     }
+    if (ran_here(model)) continue;
     Status refusal;
+    // Cannot fail: nobody has decided them yet.
+    for (Request* request : together_) static_cast<void>(request->notify_through(queue_));
     const std::size_t accepted = model.enqueue(together_, /*watch_deadlines=*/true, refusal);
     for (std::size_t i = accepted; i < together_.size(); ++i) {
       auto* const refused = static_cast<PyRequest*>(together_[i]);
@@ -129,6 +131,16 @@ void EventLoop::flush() {
   }
   turn.clear();
   if (turn_.empty()) turn_.swap(turn);  // keep the memory
+}
+
+// Short models: the turn's batch on this thread, no hop, no wake-up.
+bool EventLoop::ran_here(Model& model) {
+  {
+    py::gil_scoped_release release;
+    if (!model.run_here(together_)) return false;
+  }
+  for (Request* request : together_) resolve(static_cast<PyRequest*>(request), request->status);
+  return true;
 }
 
 void EventLoop::drain() {

@@ -11,6 +11,7 @@ void register_options(py::module_& module) {
       .def_readwrite("max_batch_size", &BatchingOptions::max_batch_size)
       .def_readwrite("max_queue_delay_microseconds", &BatchingOptions::max_queue_delay_microseconds)
       .def_readwrite("max_queue_size", &BatchingOptions::max_queue_size)
+      .def_readwrite("max_in_place_microseconds", &BatchingOptions::max_in_place_microseconds)
       .def_readwrite("force", &BatchingOptions::force);
   py::class_<ProviderOptions>(module, "ProviderOptions", "An execution provider and ONNX Runtime's options for it.")
       .def(py::init([](std::string name, std::vector<std::pair<std::string, std::string>> options) {

@@ -34,6 +34,7 @@ void register_stats(py::module_& module) {
       .def_readonly("instances_busy", &ModelStats::instances_busy)
       .def_readonly("batches", &ModelStats::batches)
       .def_readonly("rows", &ModelStats::rows)
+      .def_readonly("in_place", &ModelStats::in_place)
       .def_readonly("splits", &ModelStats::splits)
       .def_readonly("request_duration", &ModelStats::request_duration)
       .def_readonly("queue_duration", &ModelStats::queue_duration)

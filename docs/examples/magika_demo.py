@@ -266,7 +266,7 @@ def report(ways: Sequence[Way], items: Sequence[Item], skipped: int, batches: st
     found = Counter(item.truth.final for item in items)
     console.print(f"{len(found)} types: {', '.join(f'{name} {count}' for name, count in found.most_common(12))} …")
     console.print(f"{skipped} more files held too little for the model and were not run.")
-    console.print(f"batch sizes: {batches}")
+    console.print(f"batch sizes of the engine: {batches}", highlight=False)
     for way in ways:
         for line in way.disagreements:
             console.print(f"[red]disagrees[/red] {line}", highlight=False)
@@ -303,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not items:
             console.print("no file to classify was found")
             return 1
-        engine.load("magika", model)
+        loaded = engine.load("magika", model)
         ways = plain_ways(model.read_bytes(), threads, pool) + engine_ways(engine, loop)
         for way in ways:  # one warm-up that is not counted
             way.classify([items[0].row])
@@ -313,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for way in ways:  # every way in turn on the same files, so that all see the same machine
                 way.run(items[index::slices], rules)
                 progress.advance(task)
-        batches = batch_sizes(engine)
+        batches = f"{batch_sizes(engine)} ({loaded.batching_note})"
     report(ways, items, skipped, batches, console)
     return 1 if any(way.agreed != len(items) for way in ways) else 0
 

@@ -21,6 +21,7 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     batching.max_batch_size = config.batching.max_batch_size
     batching.max_queue_delay_microseconds = config.batching.max_queue_delay_microseconds
     batching.max_queue_size = config.batching.max_queue_size
+    batching.max_in_place_microseconds = config.batching.max_in_place_microseconds
     batching.force = config.batching.force
 
     session = options.session

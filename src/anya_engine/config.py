@@ -39,12 +39,15 @@ class BatchingConfig:
             waits (in Triton it would).
         max_queue_size: Requests waiting at most; one more is refused with `Overloaded` (Triton's 0 = unbounded does
             not exist here).
+        max_in_place_microseconds: A batch that an event loop submits runs on the loop's own thread when it is predicted
+            to take less than this: a hop to a worker and back costs about as much. 0: never.
         force: Batch even if the check at load says that rows depend on their company. Answers may then differ.
     """
 
     max_batch_size: int = 64
     max_queue_delay_microseconds: int = 0
     max_queue_size: int = 1024
+    max_in_place_microseconds: int = 50
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -52,6 +55,8 @@ class BatchingConfig:
         delay = check.integer("max_queue_delay_microseconds", self.max_queue_delay_microseconds, 0, 60_000_000)
         _set(self, "max_queue_delay_microseconds", delay)
         _set(self, "max_queue_size", check.integer("max_queue_size", self.max_queue_size, 1, 1 << 20))
+        in_place = check.integer("max_in_place_microseconds", self.max_in_place_microseconds, 0, 1_000_000)
+        _set(self, "max_in_place_microseconds", in_place)
         check.boolean("force", self.force)
 
     @classmethod

@@ -39,6 +39,7 @@ struct ModelStats {
   std::uint64_t instances_busy = 0;
   std::uint64_t batches = 0;       // runs, a run of one request included
   std::uint64_t rows = 0;          // rows in those runs
+  std::uint64_t in_place = 0;      // runs on the thread of who asked, an event loop's batches included
   std::uint64_t splits = 0;        // batches run again in halves because a run failed
   HistogramSnapshot request_duration;  // seconds from acceptance to the outcome
   HistogramSnapshot queue_duration;    // seconds from acceptance to the start of the run

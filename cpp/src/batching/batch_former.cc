@@ -4,7 +4,6 @@
 #include <algorithm>
 
 namespace anya {
-namespace {
 
 // Signatures are hashes; equal ones are confirmed here. Signature 0 stands for the model's one fixed shape.
 bool may_share(const Request& a, const Request& b) noexcept {
@@ -21,6 +20,8 @@ bool may_share(const Request& a, const Request& b) noexcept {
   }
   return true;
 }
+
+namespace {
 
 bool comes_before(const Request& a, const Request& b) noexcept {
   return a.priority != b.priority ? a.priority < b.priority : a.accepted_at < b.accepted_at;
@@ -99,7 +100,8 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
       if (until > now) return dead.empty() ? until : kNever;
     }
     const std::int64_t idle = std::max<std::int64_t>(1, instances.idle);
-    const std::int64_t share = std::clamp<std::int64_t>((bucket->rows + idle - 1) / idle, 1, limits_.max_rows);
+    const std::int64_t even = std::max((bucket->rows + idle - 1) / idle, instances.worth);
+    const std::int64_t share = std::clamp<std::int64_t>(even, 1, limits_.max_rows);
     std::int64_t rows = 0;
     do {
       const bool last = bucket->head->next_waiting == nullptr;

@@ -10,6 +10,9 @@
 
 namespace anya {
 
+// Whether two requests to one model may share a run: same shapes beyond the rows, same outputs.
+bool may_share(const Request& a, const Request& b) noexcept;
+
 // Decides which waiting requests run next, and when. PURE: no thread, no lock, no clock of its own; time is an argument.
 //
 // Requests that may share a run (equal signature and shapes) wait in one bucket, higher priority first, then by arrival.
@@ -30,6 +33,7 @@ class BatchFormer {
   struct Instances {
     std::uint32_t idle = 1;  // that could take work now, the asking one included
     bool freed = false;      // the asking one has just finished a run
+    std::int64_t worth = 1;  // rows that are better run here than shared with another instance
   };
   // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended to).
   // Nothing in either and a time other than kNever: ask again then, or when another request has come.

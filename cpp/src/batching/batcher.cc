@@ -9,6 +9,9 @@
 namespace anya {
 namespace {
 
+// What waking another thread costs, about: less work than this is not worth sharing.
+constexpr Nanos kHop = 50'000;
+
 BatchFormer::Limits limits_of(const Batcher::Setup& setup) {
   return {std::max<std::int64_t>(1, setup.batching.max_batch_size),
           setup.batching.max_queue_delay_microseconds * 1000, setup.batchable};
@@ -48,15 +51,40 @@ Batcher::~Batcher() = default;
 
 bool Batcher::run_here(Request& request) noexcept {
   if (!gate_.try_enter_idle()) return false;
-  counters_.accepted(1);
-  request.batcher = this;
+  Request* const only = &request;
+  run_at_once({&only, 1});
+  return true;
+}
+
+bool Batcher::run_here(std::span<Request* const> requests) noexcept {
+  if (!is_short(requests) || !gate_.try_enter_idle()) return false;
+  run_at_once(requests);
+  return true;
+}
+
+bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
+  const Nanos limit = setup_.batching.max_in_place_microseconds * 1000;
+  if (limit == 0 || (requests.size() > 1 && !setup_.batchable)) return false;
+  std::int64_t rows = 0;
+  for (const Request* request : requests) {
+    if (request->signature != 0) return false;  // the cost of other shapes is not known
+    rows += std::max<std::int64_t>(1, request->rows);
+  }
+  if (requests.size() > 1 && rows > setup_.batching.max_batch_size) return false;
+  const Nanos predicted = cost_.predict(rows);
+  return predicted != 0 && predicted < limit;
+}
+
+// REQUIRES: an instance has been taken from the gate.
+void Batcher::run_at_once(std::span<Request* const> requests) noexcept {
+  counters_.accepted(requests.size());
+  counters_.in_place();
+  for (Request* request : requests) request->batcher = this;
   const std::size_t slot = slots_.take();
   Instance& instance = instances_[slot];
-  Request* const only = &request;
-  run(instance, {&only, 1});
+  run(instance, requests);
   signal_all(instance);
   if (give_back(slot).waiting() > 0) wake_.notify(1);
-  return true;
 }
 
 std::size_t Batcher::enqueue(std::span<Request* const> requests) noexcept {
@@ -131,7 +159,8 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       MutexLock lock(scheduling_);
       drain_intake();
       const auto seeking = static_cast<std::uint32_t>(seeking_.load(std::memory_order_relaxed));
-      again = former_.poll(clock_.now(), {gate_.view().free() + seeking, freed}, instance.batch, instance.dead);
+      again = former_.poll(clock_.now(), {gate_.view().free() + seeking, freed, cost_.rows_within(kHop)}, instance.batch,
+                           instance.dead);
       left = former_.size();
       seeking_.fetch_sub(1, std::memory_order_relaxed);
     }
@@ -194,6 +223,7 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests) noexce
     return;
   }
   const Nanos ended_at = clock_.now();
+  if (status.ok() && requests.front()->signature == 0) cost_.observe(rows, ended_at - started_at);
   if (status.ok() && requests.size() == 1) learn(ended_at - started_at);
   for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
 }

@@ -17,6 +17,7 @@
 #include "base/mutex.h"
 #include "batching/batch.h"
 #include "batching/batch_former.h"
+#include "batching/cost_model.h"
 #include "batching/gate.h"
 #include "batching/slot_set.h"
 #include "stats/model_counters.h"
@@ -51,6 +52,8 @@ class Batcher {
   // If an instance is idle and nobody waits: runs the request to its end on this thread and returns true.
   // Otherwise nothing has happened and it returns false. REQUIRES: admission is done (rows, signature, accepted_at).
   bool run_here(Request& request) noexcept;
+  // The same for a whole batch that may share a run, if it is known to be short (max_in_place_microseconds).
+  bool run_here(std::span<Request* const> requests) noexcept;
   // Queues as many as fit, in order, and returns how many; the engine takes a reference of each of those. The others are
   // left as they were, refused and counted; why() says what to tell them.
   std::size_t enqueue(std::span<Request* const> requests) noexcept;
@@ -78,6 +81,8 @@ class Batcher {
   void drop_dead(Instance& instance) noexcept;
   void drain_intake() REQUIRES_LOCK(scheduling_);
   Gate::View give_back(std::size_t slot) noexcept;
+  bool is_short(std::span<Request* const> requests) const noexcept;
+  void run_at_once(std::span<Request* const> requests) noexcept;
   void learn(Nanos duration) noexcept;
   static bool finish(Request& request, Status status, Nanos started_at, Nanos ended_at, std::int64_t rows,
                      CompletionQueue** signal) noexcept;
@@ -100,6 +105,7 @@ class Batcher {
   ModelCounters counters_;
   std::atomic<int> seeking_{0};  // instance holders on their way to form a batch
   std::atomic<Nanos> slow_run_{0};
+  CostModel cost_;  // of models with one shape beyond the rows
   std::atomic<bool> stopping_{false};
 
   // Each owned by the thread that holds the instance.

@@ -70,6 +70,8 @@ bool Model::run_here(Request& request) noexcept {
   return impl_->batcher.run_here(request);
 }
 
+bool Model::run_here(std::span<Request* const> requests) noexcept { return impl_->batcher.run_here(requests); }
+
 std::size_t Model::enqueue(std::span<Request* const> requests, bool watch_deadlines, Status& refusal) noexcept {
   const std::size_t accepted = impl_->batcher.enqueue(requests);
   if (watch_deadlines) {

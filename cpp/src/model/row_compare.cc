@@ -25,15 +25,36 @@ bool close(double alone, double together, const Tolerance& tolerance) {
   return std::abs(together - alone) <= tolerance.atol + tolerance.rtol * std::abs(alone);
 }
 
-template <typename T, typename ToDouble>
-std::string compare_floats(const void* a, const void* b, std::size_t count, const Tolerance& tolerance,
-                           ToDouble to_double) {
+bool is_floating(DType dtype) noexcept {
+  return dtype == DType::kFloat32 || dtype == DType::kFloat64 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
+}
+
+template <typename T>
+T element(const void* data, std::size_t index) {
+  T value;
+  std::memcpy(&value, static_cast<const char*>(data) + index * sizeof value, sizeof value);
+  return value;
+}
+
+// REQUIRES: is_floating(dtype)
+double floating_element(DType dtype, const void* data, std::size_t index) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return static_cast<double>(element<float>(data, index));
+    case DType::kFloat16:
+      return static_cast<double>(from_float16(element<std::uint16_t>(data, index)));
+    case DType::kBFloat16:
+      return static_cast<double>(from_bfloat16(element<std::uint16_t>(data, index)));
+    default:
+      return element<double>(data, index);
+  }
+}
+
+std::string compare_floats(DType dtype, const void* a, const void* b, std::size_t count, const Tolerance& tolerance) {
   for (std::size_t i = 0; i < count; ++i) {
-    T left;
-    T right;
-    std::memcpy(&left, static_cast<const char*>(a) + i * sizeof left, sizeof left);
-    std::memcpy(&right, static_cast<const char*>(b) + i * sizeof right, sizeof right);
-    if (!close(to_double(left), to_double(right), tolerance)) return shown(to_double(left), to_double(right));
+    const double left = floating_element(dtype, a, i);
+    const double right = floating_element(dtype, b, i);
+    if (!close(left, right, tolerance)) return shown(left, right);
   }
   return {};
 }
@@ -64,22 +85,17 @@ std::string row_difference(const OutputBuffer& alone, const OutputBuffer& togeth
   const void* a = alone.data;
   const void* b = static_cast<const char*>(together.data) + row * bytes;
   const std::size_t count = bytes / size;
-  switch (alone.dtype) {
-    case DType::kFloat32:
-      return compare_floats<float>(a, b, count, tolerance, [](float v) { return static_cast<double>(v); });
-    case DType::kFloat64:
-      return compare_floats<double>(a, b, count, tolerance, [](double v) { return v; });
-    case DType::kFloat16:
-      return compare_floats<std::uint16_t>(a, b, count, tolerance,
-                                           [](std::uint16_t v) { return static_cast<double>(from_float16(v)); });
-    case DType::kBFloat16:
-      return compare_floats<std::uint16_t>(a, b, count, tolerance,
-                                           [](std::uint16_t v) { return static_cast<double>(from_bfloat16(v)); });
-    case DType::kString:
-      return compare_strings(a, b, count);
-    default:
-      return std::memcmp(a, b, bytes) == 0 ? "" : "another value of type " + std::string(dtype_name(alone.dtype));
+  if (is_floating(alone.dtype)) return compare_floats(alone.dtype, a, b, count, tolerance);
+  if (alone.dtype == DType::kString) return compare_strings(a, b, count);
+  return std::memcmp(a, b, bytes) == 0 ? "" : "another value of type " + std::string(dtype_name(alone.dtype));
+}
+
+bool all_nan(const OutputBuffer& output) {
+  if (!is_floating(output.dtype) || output.bytes == 0) return false;
+  for (std::size_t i = 0; i < output.bytes / element_size(output.dtype); ++i) {
+    if (!std::isnan(floating_element(output.dtype, output.data, i))) return false;
   }
+  return true;
 }
 
 }  // namespace anya

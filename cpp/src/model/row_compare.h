@@ -20,4 +20,7 @@ struct Tolerance {
 std::string row_difference(const OutputBuffer& alone, const OutputBuffer& together, std::size_t row,
                            const Tolerance& tolerance);
 
+// True for an answer of a floating type that holds values and not one that is a number. PURE; thread-safe.
+bool all_nan(const OutputBuffer& output);
+
 }  // namespace anya

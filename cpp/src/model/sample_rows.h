@@ -16,9 +16,9 @@ namespace anya {
 // bytes and counts that models are made for, but where an index is not checked (CUDA) they may reach outside a table.
 enum class Integers { kBits, kSmall };
 
-// Made-up rows for a model: floats N(0, 1) with one row four times as large (a scale taken over a batch shows), integers,
-// booleans, strings of short words. The same seed gives the same rows.
-// Immutable after construction: thread-safe. Owns its memory; views point into it.
+// Made-up rows for a model: floats N(0, 1) with one row four times as large (a scale taken over a batch shows),
+// integers, booleans, strings of short words. The same seed gives the same rows. Immutable after construction:
+// thread-safe. Owns its memory; views point into it.
 class SampleRows {
  public:
   // With `batch_axis`, axis 0 of every input has `rows`; every other free dimension has `free_size`. So all dimensions

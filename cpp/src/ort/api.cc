@@ -23,7 +23,7 @@ static_assert(std::is_trivially_copyable_v<Api> && std::is_standard_layout_v<Api
 
 template <typename Function>
 void read_slot(const void* table, std::size_t slot, Function* out) {
-  std::memcpy(out, static_cast<const char*>(table) + slot * sizeof(void*), sizeof(void*));
+  std::memcpy(static_cast<void*>(out), static_cast<const char*>(table) + slot * sizeof(void*), sizeof(void*));
 }
 
 Api read_table(const void* table) {

@@ -20,7 +20,7 @@ bool in_path(char c) noexcept {
 bool is_source_file(std::string_view path) noexcept {
   constexpr std::array<std::string_view, 9> kSuffixes = {".cc",  ".h", ".cpp", ".hpp", ".cu",
                                                          ".cuh", ".c", ".inl", ".inc"};
-  return std::any_of(kSuffixes.begin(), kSuffixes.end(), [&](std::string_view s) { return path.ends_with(s); });
+  return std::ranges::any_of(kSuffixes, [&](std::string_view s) { return path.ends_with(s); });
 }
 
 void append_printable(std::string* out, std::string_view text) {
@@ -58,8 +58,7 @@ bool tells_of_memory(std::string_view text) noexcept {
   constexpr std::array<std::string_view, 7> kSigns = {
       "Failed to allocate",           "bad_alloc",    "BFCArena",     "out of memory",
       "smaller than requested bytes", "ALLOC_FAILED", "Out of memory"};
-  return std::any_of(kSigns.begin(), kSigns.end(),
-                     [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
+  return std::ranges::any_of(kSigns, [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
 }
 
 void check(const Api& api, RawStatus* status, ErrorCode code, std::string_view what) {

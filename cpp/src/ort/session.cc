@@ -56,8 +56,8 @@ SessionImpl::SessionImpl(std::shared_ptr<const RuntimeImpl> runtime, SessionHand
       schema_(read_schema(runtime_->api(), session_.get(), runtime_->allocator())) {
   for (const TensorSpec& input : schema_.inputs) input_names_.push_back(input.name.c_str());
   for (const TensorSpec& output : schema_.outputs) {
-    is_input_.push_back(std::any_of(schema_.inputs.begin(), schema_.inputs.end(),
-                                    [&](const TensorSpec& input) { return input.name == output.name; }));
+    is_input_.push_back(
+        std::ranges::any_of(schema_.inputs, [&](const TensorSpec& input) { return input.name == output.name; }));
   }
 }
 
@@ -106,7 +106,7 @@ Status SessionImpl::prepare_outputs(RunControlImpl& control, std::span<const std
     // Asked for one output twice, ONNX Runtime writes one of the memories only.
     ascending = ascending && (i == 0 || indices[i - 1] < indices[i]);
     const auto before = indices.first(i);
-    if (!ascending && std::find(before.begin(), before.end(), indices[i]) != before.end()) {
+    if (!ascending && std::ranges::find(before, indices[i]) != before.end()) {
       return wrong("the output '" + spec.name + "' is asked for twice");
     }
     control.output_names_[i] = spec.name.c_str();

@@ -50,13 +50,13 @@ std::string_view objection(std::string_view key) {
       "session.graph_optimization_level", "session.enable_mem_pattern",
       "session.enable_cpu_mem_arena",     "session.execution_mode"};
   const auto has = [key](std::string_view word) { return key.find(word) != std::string_view::npos; };
-  if (std::any_of(kFields.begin(), kFields.end(), [key](std::string_view field) { return key == field; })) {
+  if (std::ranges::any_of(kFields, [key](std::string_view field) { return key == field; })) {
     return "has a field of its own; set that";
   }
-  if (std::any_of(kBytes.begin(), kBytes.end(), has)) {
+  if (std::ranges::any_of(kBytes, has)) {
     return "would change where the model's bytes come from or how long they must live";
   }
-  if (std::any_of(kPaths.begin(), kPaths.end(), has)) return "would let ONNX Runtime open files";
+  if (std::ranges::any_of(kPaths, has)) return "would let ONNX Runtime open files";
   return {};
 }
 
@@ -119,7 +119,7 @@ void append_cuda(const Api& api, RawSessionOptions* options, const ProviderOptio
 void append(const Library& library, RawSessionOptions* options, const ProviderOptions& provider) {
   const Api& api = library.api;
   const std::vector<std::string> built_in = built_in_providers(api);
-  if (std::find(built_in.begin(), built_in.end(), provider.name) == built_in.end()) {
+  if (std::ranges::find(built_in, provider.name) == built_in.end()) {
     const std::string_view package = package_of(provider.name);
     throw ProviderMissing(provider.name + " is not in this ONNX Runtime (" + library.version + ", " + library.path +
                           "), which has: " + join(built_in) + ". " +
@@ -171,13 +171,13 @@ void validate(const SessionOptions& options) {
   if (options.providers.empty()) refuse("providers must name at least one, such as 'CPUExecutionProvider'");
   std::vector<std::string_view> names;
   for (const ProviderOptions& provider : options.providers) {
-    if (std::find(names.begin(), names.end(), provider.name) != names.end()) {
+    if (std::ranges::find(names, provider.name) != names.end()) {
       refuse("providers name " + provider.name + " twice");
     }
     names.push_back(provider.name);
     if (provider.name == kCpu && !provider.options.empty()) refuse("CPUExecutionProvider takes no options");
   }
-  const auto cpu = std::find(names.begin(), names.end(), kCpu);
+  const auto cpu = std::ranges::find(names, kCpu);
   if (cpu != names.end() && cpu + 1 != names.end()) {
     refuse("CPUExecutionProvider runs whatever reaches it, so that " + std::string(cpu[1]) +
            " after it would never be used: name it last");

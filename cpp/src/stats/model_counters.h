@@ -25,6 +25,7 @@ class ModelCounters {
   // The one outcome of an accepted request. `started_at` 0: it never ran.
   void ended(ErrorCode code, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept;
   void ran(std::int64_t rows) noexcept;
+  void in_place() noexcept { shard().in_place.fetch_add(1, std::memory_order_relaxed); }
   void split() noexcept { shard().splits.fetch_add(1, std::memory_order_relaxed); }
 
   // Fills the counting fields. What has ended is read before what was accepted, so no snapshot shows more ends than
@@ -39,6 +40,7 @@ class ModelCounters {
     std::array<std::atomic<std::uint64_t>, kErrorCodeCount> refused{};
     std::atomic<std::uint64_t> batches{0};
     std::atomic<std::uint64_t> rows{0};
+    std::atomic<std::uint64_t> in_place{0};
     std::atomic<std::uint64_t> splits{0};
     Histogram<kDurationEdges.size()> request;
     Histogram<kDurationEdges.size()> queue;

@@ -3,7 +3,7 @@
 // The loader over a fake session: what is read, in which order, and what the runs at load decide.
 #include "model/loader.h"
 
-#include <chrono>
+#include <algorithm>
 #include <filesystem>
 #include <limits>
 #include <thread>
@@ -203,6 +203,33 @@ TEST(Loader, FreeDimensionsAreTriedAtSeveralSizesAndAgree) {
       schema);
   EXPECT_TRUE(loaded.batchable);
   EXPECT_EQ(seen, (std::vector<std::int64_t>{8, 1}));
+}
+
+TEST(Loader, IntegersAreSmallNumbersWhereTheModelTakesThemElseBits) {
+  const ModelSchema schema{{spec("i", DType::kInt64, {-1})}, {spec("y", kF, {-1})}};
+  const auto table = [&schema](std::int64_t size, float beyond) {
+    std::int64_t largest = 0;
+    const LoadedModel loaded = load(
+        [&](Inputs inputs, Outputs outputs) {
+          const auto* index = static_cast<const std::int64_t*>(inputs[0].data);
+          largest = 0;
+          std::vector<float> data;
+          for (std::int64_t i = 0; i < inputs[0].shape[0]; ++i) {
+            largest = std::max(largest, index[i]);
+            data.push_back(index[i] < size ? static_cast<float>(index[i]) : beyond);
+          }
+          if (largest >= size && beyond < 0)
+            return Status::with_text(ErrorCode::kExecutionError, "index out of bounds");
+          return give(outputs[0], inputs[0].shape, data);
+        },
+        schema);
+    EXPECT_TRUE(loaded.batchable);
+    return largest;
+  };
+  EXPECT_GT(table(100, -1), 1);
+  EXPECT_LE(table(50, -1), 1);                                      // some of the rows fail
+  EXPECT_LE(table(2, -1), 1);                                       // small numbers fail
+  EXPECT_LE(table(2, std::numeric_limits<float>::quiet_NaN()), 1);  // small numbers give no number
 }
 
 TEST(Loader, ACouplingOperatorDecidesWithoutAComparison) {

@@ -38,8 +38,8 @@ TEST(SampleRows, TheSameEveryTimeAndInTheRangeTheTypeIsSafeIn) {
       {spec("f", DType::kFloat32, {-1, 100}), spec("i", DType::kInt64, {-1, -1}), spec("b", DType::kBool, {-1, 3}),
        spec("s", DType::kString, {-1}), spec("h", DType::kFloat16, {-1, 4})},
       {}};
-  const SampleRows one(schema, true, 4, 8);
-  const SampleRows two(schema, true, 4, 8);
+  const SampleRows one(schema, true, 4, 8, anya::Integers::kBits);
+  const SampleRows two(schema, true, 4, 8, anya::Integers::kBits);
   const auto views = one.views();
   ASSERT_EQ(views.size(), 5u);
   EXPECT_TRUE(views[1].shape == (Shape{4, 8}));
@@ -67,7 +67,7 @@ TEST(SampleRows, TheSameEveryTimeAndInTheRangeTheTypeIsSafeIn) {
 
 TEST(SampleRows, PickedRowsAreTheSameRows) {
   const ModelSchema schema{{spec("f", DType::kFloat64, {-1, 2}), spec("s", DType::kString, {-1})}, {}};
-  const SampleRows all(schema, true, 4, 8);
+  const SampleRows all(schema, true, 4, 8, anya::Integers::kBits);
   const std::size_t wanted[] = {3, 1};
   const SampleRows some = all.pick(wanted);
   const auto from = values<double>(all.views()[0]);
@@ -81,6 +81,18 @@ TEST(SampleRows, CountsItsBytesBeforeItTakesThem) {
   EXPECT_EQ(SampleRows::bytes_needed(schema, true, 4, 8), 4u * 1000 * 8 * 4);
   const std::int64_t big = std::int64_t{1} << 40;
   EXPECT_EQ(SampleRows::bytes_needed({{spec("f", DType::kFloat32, {-1, big, big})}, {}}, true, 4, 8), UINT64_MAX);
+}
+
+TEST(SampleRows, SmallIntegersAreSmallAndBooleansStayBooleans) {
+  const ModelSchema schema{{spec("i", DType::kInt8, {-1, 50}), spec("b", DType::kBool, {-1, 50})}, {}};
+  const SampleRows rows(schema, true, 4, 8, anya::Integers::kSmall);
+  int above_one = 0;
+  for (const std::int8_t value : values<std::int8_t>(rows.views()[0])) {
+    EXPECT_TRUE(value >= 0 && value < 100);
+    above_one += value > 1;
+  }
+  EXPECT_GT(above_one, 100);
+  for (const std::uint8_t value : values<std::uint8_t>(rows.views()[1])) EXPECT_LE(value, 1);
 }
 
 TEST(Half, GoesThereAndBack) {
@@ -124,6 +136,18 @@ TEST(RowCompare, EverythingElseExactly) {
   const OutputBuffer texts = output(DType::kString, {2}, words);
   EXPECT_NE(row_difference(text, texts, 0, {}), "");
   EXPECT_EQ(row_difference(text, texts, 1, {}), "");
+}
+
+TEST(RowCompare, AllNanMeansNotOneNumber) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> nothing = {kNan, kNan};
+  std::vector<double> something = {kNan, 1};
+  std::vector<double> empty;
+  std::vector<std::int32_t> integers = {1};
+  EXPECT_TRUE(anya::all_nan(output(DType::kFloat64, {2}, nothing)));
+  EXPECT_FALSE(anya::all_nan(output(DType::kFloat64, {2}, something)));
+  EXPECT_FALSE(anya::all_nan(output(DType::kFloat64, {0}, empty)));
+  EXPECT_FALSE(anya::all_nan(output(DType::kInt32, {1}, integers)));
 }
 
 TEST(RowCompare, ShapesMustMatchToo) {
