@@ -149,6 +149,8 @@ PyObject* take_detailed(PyRequest& request) {
 
 void register_model(py::module_& module) {
   py::class_<PyModel> type(module, "Model", "A loaded version. Thread-safe.");
+  type.def_property_readonly("name", [](const PyModel& self) { return self.model->info().name; }, "The model's name.");
+  type.def_property_readonly("version", [](const PyModel& self) { return self.model->info().version; }, "Its version.");
   type.def("info", &info_of, "What is known of it, as a dict.");
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
   type.def("unload", [](PyModel& self) { self.engine.cast<PyEngine&>().engine->unload(self.model); },

@@ -50,7 +50,9 @@ NOT_PURE = {
 # A pure module may still take what describes a path, and config reads the one file it is named for.
 PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os")}
 PURE_OS_NAMES = {"PathLike", "fspath"}
-CORE_IMPORTERS = {"__init__", "_engine", "_event_loops", "_info", "_options"}
+CORE_IMPORTERS = {"__init__", "_engine", "_event_loops", "_info", "_options", "_prometheus"}
+# Libraries that one module speaks to, so that replacing them is a change of one file.
+OWNED_LIBRARIES = {"prometheus_client": {"_prometheus"}, "ctypes": {"_cuda"}}
 
 SOURCE_KINDS = {".h", ".cc", ".cpp", ".py", ".pyi", ".cmake"}
 LINE_LIMIT = 400
@@ -112,6 +114,12 @@ def impurities(module: str, text: str) -> list[str]:
 def imports_core(text: str) -> bool:
     """Whether a Python text imports the extension."""
     return any("_core" in (*source.split("."), name) for source, name in imports(text))
+
+
+def foreign_libraries(module: str, text: str) -> list[str]:
+    """Return the libraries that a module imports though another module speaks to them."""
+    tops = {source.split(".")[0] for source, _ in imports(text)}
+    return sorted(top for top in tops if module not in OWNED_LIBRARIES.get(top, {module}))
 
 
 def has_licence_line(text: str) -> bool:
@@ -211,6 +219,16 @@ def test_few_modules_import_the_extension() -> None:
     assert set() == importers - CORE_IMPORTERS
 
 
+def test_libraries_are_spoken_to_in_one_place() -> None:
+    """prometheus_client and ctypes are each imported by the one module that owns them."""
+    wrong = {
+        named(path): foreign
+        for path in PACKAGE.rglob("*.py")
+        if (foreign := foreign_libraries(path.stem, path.read_text()))
+    }
+    assert wrong == {}
+
+
 @pytest.mark.parametrize("path", everything(), ids=named)
 def test_files_are_small_and_licensed(path: Path) -> None:
     """A source has at most 400 lines and says its licence; what is longer is two files."""
@@ -284,6 +302,13 @@ def test_mutant_import_of_the_extension_is_seen(text: str) -> None:
     """Every way of writing an import of the extension is recognised."""
     assert imports_core(text)
     assert not imports_core("from .errors import ConfigError\n")
+
+
+def test_mutant_import_of_an_owned_library_is_refused() -> None:
+    """An import of an owned library is seen in any other module, and in its own it is fine."""
+    text = "from prometheus_client.core import Metric\n"
+    assert foreign_libraries("_engine", text) == ["prometheus_client"]
+    assert foreign_libraries("_prometheus", text) == []
 
 
 def test_mutant_without_licence_is_refused() -> None:

@@ -94,8 +94,8 @@ class Engine:
         self._configs: dict[str, ModelConfig] = {}
         self._lock = threading.Lock()  # of those who change the tables
         self._loading: set[tuple[str, str]] = set()
-        # At interpreter exit what was accepted still ends.
-        self._finalizer = weakref.finalize(self, self._core.close)
+        # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks)
         try:
             for name, model in self._config.models.items():
                 if model.source is not None:
@@ -330,7 +330,7 @@ class Engine:
             reason = "the engine is closed"
         ready = not reason
         models = {
-            name: ModelHealth(ready=ready, version=model.info()["version"], reason=reason)
+            name: ModelHealth(ready=ready, version=model.version, reason=reason)
             for name, model in self._serving.items()
         }
         for name, _ in list(self._loading):
@@ -349,7 +349,6 @@ class Engine:
             self._finalizer.detach()
             return
         self._finalizer()
-        self._callbacks.stop()
         thread = self._callback_thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -407,14 +406,13 @@ class Engine:
 
     def _response(self, model: _core.Model, answer: tuple[Outputs, int, float, float, int]) -> Response:
         outputs, request_id, queue_time, compute_time, batch_size = answer
-        facts = model.info()
         return Response(
             outputs=outputs,
             request_id=request_id,
-            version=facts["version"],
-            served_by=facts["name"],
+            version=model.version,
+            served_by=model.name,
             degraded=False,
-            attempts=(Attempt(model=facts["name"], version=facts["version"]),),
+            attempts=(Attempt(model=model.name, version=model.version),),
             from_cache=False,
             stale_age=None,
             sanitized=_NOTHING,
@@ -436,6 +434,11 @@ class Engine:
                     target=self._callbacks.run, name="anya-callbacks", daemon=True
                 )
                 self._callback_thread.start()
+
+
+def _shut(core: _core.Engine, callbacks: _core.CallbackQueue) -> None:
+    core.close()
+    callbacks.stop()
 
 
 _NOTHING: Mapping[str, int] = {}

@@ -23,6 +23,7 @@ Admission::Admission(const ModelSchema& schema, Rules rules) : schema_(schema), 
   std::map<std::string, std::pair<std::uint16_t, std::uint16_t>> first;
   for (std::size_t i = 0; i < schema.inputs.size(); ++i) {
     const TensorSpec& spec = schema.inputs[i];
+    one_shape_ &= spec.ranked;
     for (std::size_t axis = 0; axis < spec.shape.rank(); ++axis) {
       if (spec.shape[axis] >= 0) continue;
       if (axis > 0 || !rules_.batch_axis) one_shape_ = false;
@@ -43,12 +44,12 @@ Status Admission::check_inputs(const Request& request) const noexcept {
     if (given.dtype != spec.dtype) {
       return wrong(Reason::kWrongDType, i, 0, static_cast<std::int64_t>(given.dtype), static_cast<std::int64_t>(spec.dtype));
     }
-    if (given.shape.rank() != spec.shape.rank()) {
+    if (spec.ranked && given.shape.rank() != spec.shape.rank()) {
       return wrong(Reason::kWrongRank, i, 0, static_cast<std::int64_t>(given.shape.rank()),
                    static_cast<std::int64_t>(spec.shape.rank()));
     }
-    for (std::size_t axis = 0; axis < spec.shape.rank(); ++axis) {
-      if (spec.shape[axis] >= 0 && given.shape[axis] != spec.shape[axis]) {
+    for (std::size_t axis = 0; axis < given.shape.rank(); ++axis) {
+      if (spec.ranked && spec.shape[axis] >= 0 && given.shape[axis] != spec.shape[axis]) {
         return wrong(Reason::kWrongDimension, i, axis, given.shape[axis], spec.shape[axis]);
       }
       if (given.shape[axis] <= 0) return wrong(Reason::kEmptyDimension, i, axis, given.shape[axis], 1);

@@ -13,6 +13,7 @@ std::string symbol_of(const TensorSpec& spec, std::size_t axis) {
 // "" or why this tensor's axis 0 cannot count rows.
 std::string axis_fault(const TensorSpec& spec, const char* kind) {
   const std::string who = std::string(kind) + " " + quoted(spec.name);
+  if (!spec.ranked) return who + " has no stated number of axes";
   if (spec.shape.rank() == 0) return who + " is a scalar, it has no first axis";
   if (spec.shape[0] >= 0) return who + " has the fixed first dimension " + std::to_string(spec.shape[0]);
   return {};
@@ -54,7 +55,7 @@ BatchAxis decide_batch_axis(const ModelSchema& schema) {
 }
 
 bool shape_follows(const TensorSpec& output, bool batch_axis) {
-  if (output.dtype == DType::kString || output.dtype == DType::kUndefined) return false;
+  if (!output.ranked || output.dtype == DType::kString || output.dtype == DType::kUndefined) return false;
   for (std::size_t axis = 0; axis < output.shape.rank(); ++axis) {
     const bool rows = axis == 0 && batch_axis;
     if (!rows && output.shape[axis] < 0) return false;
