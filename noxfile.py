@@ -217,7 +217,7 @@ def wheel(session: nox.Session) -> None:
             shutil.copytree(ROOT / name, place / "tree" / name)
     shutil.copyfile(ROOT / "pyproject.toml", place / "tree" / "pyproject.toml")
     (place / "tree" / "benchmarks").mkdir()
-    session.run("virtualenv", "--clear", "--quiet", str(place / "venv"), external=True)
+    session.run("python", "-m", "venv", "--clear", str(place / "venv"))
     python = str(place / "venv" / "bin" / "python")
     fresh = str(next(portable.glob("*.whl")))
     session.run(python, "-m", "pip", "install", "--quiet", f"{fresh}[cpu,tools]", *group("test"), external=True)

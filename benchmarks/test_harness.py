@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import report
 import rivals
-from models import make_models
+from models import awkward, make_models
 
 LOWER = interleave.Bar(limit=0.75, better="lower")
 
@@ -113,7 +113,7 @@ def test_the_asyncio_rival_batches_and_answers_right(workers: int, max_batch: in
 def test_the_rivals_hand_errors_to_every_waiter() -> None:
     """A run that fails is an exception for each request of its batch, and the batcher goes on."""
     run = rivals.runner(rivals.open_session(make_models.MODELS["poison"]()))
-    good, bad = np.array([1], np.int64), np.array([make_models.POISON_ROWS], np.int64)
+    good, bad = np.array([1], np.int64), np.array([awkward.POISON_ROWS], np.int64)
 
     async def three(batcher: rivals.AsyncMicroBatcher) -> list[Any]:
         together = await asyncio.gather(batcher.infer(good), batcher.infer(bad), return_exceptions=True)

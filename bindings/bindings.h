@@ -7,6 +7,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include "anya/status.h"
 
@@ -17,9 +18,10 @@ namespace py = pybind11;
 void register_errors(py::module_& module);
 void register_options(py::module_& module);
 void register_stats(py::module_& module);
+void register_model(py::module_& module);  // before the engine, whose signatures name it
 void register_engine(py::module_& module);
-void register_model(py::module_& module);
 void register_future(py::module_& module);
 void register_event_loop(py::module_& module);
+void register_driver(py::module_& module);
 
 }  // namespace anya::python

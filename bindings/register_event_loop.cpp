@@ -118,7 +118,7 @@ void EventLoop::flush() {
       }
       turn[i] = nullptr;
     }
-    if (ran_here(model)) continue;
+    if (together_.empty() || ran_here(model)) continue;  // empty: the whole turn was cancelled
     Status refusal;
     // Cannot fail: nobody has decided them yet.
     for (Request* request : together_) static_cast<void>(request->notify_through(queue_));
@@ -221,10 +221,16 @@ PyObject* submit_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t
 }
 
 PyMethodDef submit_definition = {"submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit)), METH_FASTCALL,
-                                 "submit(model, inputs, outputs, timeout, priority, key, tenant) -> (future, ticket)"};
+                                 "submit(self: anya_engine._core.EventLoop, model: anya_engine._core.Model, inputs: object, "
+                                 "outputs: object, timeout: object, priority: object, key: object, tenant: object) -> "
+                                 "tuple[asyncio.Future[dict[str, numpy.ndarray]], int]\n\n"
+                                 "A future of this loop for the answer, and the ticket that cancels the request."};
 PyMethodDef submit_detailed_definition = {
     "submit_detailed", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit_detailed)), METH_FASTCALL,
-    "submit_detailed(model, inputs, outputs, timeout, priority, key, tenant) -> (future, ticket)"};
+    "submit_detailed(self: anya_engine._core.EventLoop, model: anya_engine._core.Model, inputs: object, outputs: object, "
+    "timeout: object, priority: object, key: object, tenant: object) -> "
+    "tuple[asyncio.Future[tuple[dict[str, numpy.ndarray], int, float, float, int]], int]\n\n"
+    "The same for Model.infer_detailed's answer."};
 
 }  // namespace
 

@@ -2,7 +2,7 @@
 #include "bindings.h"
 
 #include <atomic>
-#include <chrono>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -28,6 +28,8 @@ class CallbackQueue {
   void run();
 };
 
+using Outputs = py::typing::Dict<py::str, py::array>;
+
 // The answer to one request, to be had now or later. Thread-safe.
 class Future {
  public:
@@ -47,15 +49,15 @@ class Future {
     if (done()) return false;
     return owner().model->conclude(*request_, ErrorCode::kCancelled, Reason::kCancelled);
   }
-  py::object result(const py::object& timeout) {
+  Outputs result(std::optional<double> timeout) {
     await(timeout);
     if (error_) {
       PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error_.ptr())), error_.ptr());
       throw py::error_already_set();
     }
-    return answer_;
+    return py::reinterpret_borrow<Outputs>(answer_);
   }
-  py::object exception(const py::object& timeout) {
+  py::object exception(std::optional<double> timeout) {
     await(timeout);
     return error_ ? error_ : py::none();
   }
@@ -65,7 +67,7 @@ class Future {
 
  private:
   [[nodiscard]] PyModel& owner() const { return model_of(model_.ptr()); }
-  void await(const py::object& timeout);
+  void await(std::optional<double> timeout);
   void settle();
 
   py::object model_;
@@ -77,13 +79,17 @@ class Future {
   std::vector<py::object> callbacks_;
 };
 
-void Future::await(const py::object& timeout) {
+void Future::await(std::optional<double> timeout) {
   Nanos until = kNever;
-  if (!timeout.is_none()) {
-    const double seconds = timeout.cast<double>();
+  if (timeout.has_value()) {
+    const double seconds = *timeout;
     if (!(seconds >= 0)) throw py::value_error("timeout is negative; pass seconds, or None to wait without end");
     const Nanos now = owner().model->now();
     if (seconds < 1e9) until = now + static_cast<Nanos>(seconds * 1e9);
+  }
+  if (!done() && !owner().engine.cast<PyEngine&>().engine->is_owner_process()) {
+    set_error(Status::failure(ErrorCode::kUnavailable, Reason::kForked), owner().model->info());  // nobody runs it here
+    throw py::error_already_set();
   }
   while (!done()) {
     // Another thread may take the outcome over while we wait: the wait has a reference of its own.
@@ -104,19 +110,25 @@ void Future::await(const py::object& timeout) {
   settle();
 }
 
-// Takes the outcome over from the request, once.
+// Takes the outcome over from the request, once. Making an error runs Python code, so another thread may come here
+// meanwhile: it makes one of its own, and the first to be done is everybody's.
 void Future::settle() {
   if (request_ == nullptr) return;
-  PyRequest* const request = std::exchange(request_, nullptr);
+  PyRequest* const request = request_;
+  request->retain();
   const Status status = request->status;
-  code_ = status.code;
-  if (status.ok()) answer_ = py::reinterpret_steal<py::object>(take_outputs(*request));
-  if (!answer_) {
-    if (PyErr_Occurred() != nullptr) {
-      error_ = py::error_already_set().value();
-    } else {
-      error_ = make_error(status, owner().model->info());
-    }
+  py::object answer;
+  py::object error;
+  if (status.ok()) answer = py::reinterpret_steal<py::object>(take_outputs(*request));
+  if (!answer) {
+    error = PyErr_Occurred() != nullptr ? py::error_already_set().value() : make_error(status, owner().model->info());
+  }
+  if (request_ != nullptr) {
+    code_ = status.code;
+    answer_ = std::move(answer);
+    error_ = std::move(error);
+    request_ = nullptr;
+    owner().pool.put(request);
   }
   owner().pool.put(request);
 }

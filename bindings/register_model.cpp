@@ -155,10 +155,15 @@ void register_model(py::module_& module) {
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
   type.def("unload", [](PyModel& self) { self.engine.cast<PyEngine&>().engine->unload(self.model); },
            py::call_guard<py::gil_scoped_release>(), "Refuses new requests, drains, stops its threads. Blocks.");
-  infer_definition.ml_doc = "infer(inputs, outputs, timeout, priority, key, tenant) -> dict of arrays";
+  // The first line is the signature that the stub generator reads.
+  infer_definition.ml_doc =
+      "infer(self: anya_engine._core.Model, inputs: object, outputs: object, timeout: object, priority: object, "
+      "key: object, tenant: object) -> dict[str, numpy.ndarray]\n\n"
+      "The answer, by output name. Blocks without the GIL.";
   infer_detailed_definition.ml_doc =
-      "infer_detailed(inputs, outputs, timeout, priority, key, tenant) -> (outputs, request_id, queue_time, compute_time, "
-      "batch_size)";
+      "infer_detailed(self: anya_engine._core.Model, inputs: object, outputs: object, timeout: object, priority: object, "
+      "key: object, tenant: object) -> tuple[dict[str, numpy.ndarray], int, float, float, int]\n\n"
+      "The answer, the request's number, its seconds in the queue and in the run, the rows of that run.";
   add_fast_method(type, &infer_definition);
   add_fast_method(type, &infer_detailed_definition);
 }

@@ -87,8 +87,14 @@ def wrong_words(folder: str, text: str) -> list[str]:
 
 
 def imports(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (module, name) of every import, wherever it stands; a relative module is named without its dots."""
-    for node in ast.walk(ast.parse(text)):
+    """Yield (module, name) of every import that happens, wherever it stands; a relative module without its dots."""
+    tree = ast.parse(text)
+    # Not executed: what only a type checker reads.
+    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    unread = {inner for guard in guards for statement in guard.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
+        if node in unread:
+            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, ""
@@ -309,6 +315,8 @@ def test_mutant_import_of_an_owned_library_is_refused() -> None:
     text = "from prometheus_client.core import Metric\n"
     assert foreign_libraries("_engine", text) == ["prometheus_client"]
     assert foreign_libraries("_prometheus", text) == []
+    assert foreign_libraries("_engine", f"if TYPE_CHECKING:\n    {text}") == []
+    assert foreign_libraries("_engine", f"if TYPE_CHECKING:\n    pass\nelse:\n    {text}") == ["prometheus_client"]
 
 
 def test_mutant_without_licence_is_refused() -> None:

@@ -7,20 +7,18 @@ import asyncio
 import logging
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from os import PathLike, fspath
+from collections.abc import Mapping
+from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import _core
-from ._checks import name as checked_name
-from ._cuda import preload_cuda
 from ._event_loops import EventLoops
-from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response, TensorSpec
-from ._options import core_options
+from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response
+from ._model_table import ModelTable
 from ._runtime import find_runtime
 from .config import EngineConfig, ModelConfig
-from .errors import ConfigError, ModelLoadError, ModelNotFound, Unavailable
+from .errors import Unavailable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,25 +77,21 @@ class Engine:
             ConfigError: No ONNX Runtime is installed, or it is too old; the message has the command that fixes it.
             ModelLoadError: A model of the configuration could not be loaded; nothing stays open.
         """
-        self._config = config or EngineConfig()
-        self._library = find_runtime(runtime)
-        if self._library.note:
-            _log.info("%s", self._library.note)
-        self._core = _core.Engine(self._library.path)
+        config = config or EngineConfig()
+        library = find_runtime(runtime)
+        if library.note:
+            _log.info("%s", library.note)
+        self._core = _core.Engine(library.path)
         self._loops = EventLoops()
         self._callbacks = _core.CallbackQueue()
         self._callback_thread: threading.Thread | None = None
+        self._callback_lock = threading.Lock()
         self._closed = False
-        # Tables are replaced, never changed: a request reads one and does not look again.
-        self._serving: dict[str, _core.Model] = {}
-        self._loaded: dict[tuple[str, str], _core.Model] = {}
-        self._configs: dict[str, ModelConfig] = {}
-        self._lock = threading.Lock()  # of those who change the tables
-        self._loading: set[tuple[str, str]] = set()
+        self._models = ModelTable(self._core, library, config.models)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
         self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks)
         try:
-            for name, model in self._config.models.items():
+            for name, model in config.models.items():
                 if model.source is not None:
                     self.load(name, model.source, version=model.version)
         except BaseException:
@@ -137,39 +131,7 @@ class Engine:
             ConfigError: The configuration cannot be had, for example a provider that is not installed.
         """
         self._check_usable()
-        checked_name("name", name)
-        if version is not None:
-            checked_name("version", version)
-        with self._lock:
-            version = version or self._next_version(name)
-            if (name, version) in self._loaded or (name, version) in self._loading:
-                raise ModelLoadError(
-                    f"model '{name}' has a version '{version}' already; choose another version, or unload it first",
-                    field="version",
-                    value=version,
-                )
-            self._loading.add((name, version))
-            config = config or self._configs.get(name) or self._config.models.get(name) or ModelConfig()
-        try:
-            if any("CUDA" in (provider if isinstance(provider, str) else provider[0]) for provider in config.providers):
-                preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
-            where = source if isinstance(source, bytes) else fspath(source)
-            model = self._core.load(name, version, where, core_options(config))
-        except BaseException:
-            with self._lock:
-                self._loading.discard((name, version))
-            raise
-        with self._lock:
-            self._loading.discard((name, version))
-            self._configs[name] = config
-            self._loaded = {**self._loaded, (name, version): model}
-            self._serving = {name: model, **self._serving}
-        info = self._info(name, version, model)
-        _log.info(
-            "loaded model=%s version=%s state=%s digest=%s batchable=%s seconds=%.3f",
-            *(name, version, info.state, info.digest, info.batchable, info.load_seconds),
-        )
-        return info
+        return self._models.load(name, source, version, config)
 
     def unload(self, name: str, version: str | None = None) -> None:
         """Take a version, or all versions of a name, out of service; drain it; free it. Blocks without the GIL.
@@ -178,29 +140,11 @@ class Engine:
             ModelNotFound: No such model or version.
             ConfigError: The version serves its name while others are loaded: unload those first, or the whole name.
         """
-        with self._lock:
-            gone = {key: model for key, model in self._loaded.items() if key[0] == name and version in (None, key[1])}
-            if not gone:
-                self._not_found(name, version)
-            left = {key: model for key, model in self._loaded.items() if key not in gone}
-            if self._serving[name] in gone.values():
-                if others := [key[1] for key in left if key[0] == name]:
-                    raise ConfigError(
-                        f"version '{version}' of model '{name}' serves its requests while {others} are warm; "
-                        f"unload those first, or unload('{name}') to take the whole model away",
-                        field="version",
-                        value=version,
-                    )
-                self._serving = {key: model for key, model in self._serving.items() if key != name}
-                self._configs.pop(name, None)
-            self._loaded = left
-        for key, model in gone.items():
-            model.unload()
-            _log.info("unloaded model=%s version=%s", *key)
+        self._models.unload(name, version)
 
     def models(self) -> list[ModelInfo]:
         """Every loaded version, in the order of loading."""
-        return [self._info(name, version, model) for (name, version), model in self._loaded.items()]
+        return self._models.infos()
 
     # ---- requests
 
@@ -218,9 +162,9 @@ class Engine:
     ) -> Outputs:
         """Ask and wait. Runs on this thread when an instance is idle, in company otherwise."""
         try:
-            model = self._serving[name] if version is None else self._loaded[name, version]
+            model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
-            self._not_found(name, version)
+            self._models.not_found(name, version)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
 
     def infer_detailed(
@@ -236,7 +180,7 @@ class Engine:
         tenant: str | None = None,
     ) -> Response:
         """Like `infer`, with how the answer came about."""
-        model = self._find(name, version)
+        model = self._models.find(name, version)
         return self._response(model, model.infer_detailed(inputs, outputs, timeout, priority, key, tenant))
 
     def submit(
@@ -252,7 +196,7 @@ class Engine:
         tenant: str | None = None,
     ) -> _core.Future:
         """Ask and go on; the answer is in the `Future`. The inputs are copied: the caller may change them at once."""
-        model = self._find(name, version)
+        model = self._models.find(name, version)
         if self._callback_thread is None:
             self._start_callback_thread()
         return _core.Future._submit(model, self._callbacks, inputs, outputs, timeout, priority, key, tenant)
@@ -274,9 +218,9 @@ class Engine:
         Tasks that ask in one turn of the loop go in together; a whole batch of answers wakes the loop once.
         """
         try:
-            model = self._serving[name] if version is None else self._loaded[name, version]
+            model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
-            self._not_found(name, version)
+            self._models.not_found(name, version)
         loop = asyncio.get_running_loop()
         served = self._loops.by_loop.get(loop) or self._loops.attach(loop)
         future, ticket = served.submit(model, inputs, outputs, timeout, priority, key, tenant)
@@ -299,7 +243,7 @@ class Engine:
         tenant: str | None = None,
     ) -> Response:
         """Like `infer_async`, with how the answer came about."""
-        model = self._find(name, version)
+        model = self._models.find(name, version)
         loop = asyncio.get_running_loop()
         served = self._loops.by_loop.get(loop) or self._loops.attach(loop)
         future, ticket = served.submit_detailed(model, inputs, outputs, timeout, priority, key, tenant)
@@ -331,9 +275,9 @@ class Engine:
         ready = not reason
         models = {
             name: ModelHealth(ready=ready, version=model.version, reason=reason)
-            for name, model in self._serving.items()
+            for name, model in self._models.serving.items()
         }
-        for name, _ in list(self._loading):
+        for name, _ in list(self._models.loading):
             models.setdefault(name, ModelHealth(ready=False, version=None, reason="its first version is loading"))
         waiting = [name for name, model in models.items() if not model.ready]
         if ready and waiting:
@@ -363,46 +307,10 @@ class Engine:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"models={sorted(self._serving)}"
+        state = "closed" if self._closed else f"models={sorted(self._models.serving)}"
         return f"<anya_engine.Engine {state} onnxruntime={self._core.runtime_version}>"
 
     # ---- inside
-
-    def _find(self, name: str, version: str | None) -> _core.Model:
-        try:
-            return self._serving[name] if version is None else self._loaded[name, version]
-        except (KeyError, TypeError):
-            self._not_found(name, version)
-
-    def _not_found(self, name: object, version: object) -> NoReturn:
-        if version is None or not any(key[0] == name for key in self._loaded):
-            there = f"loaded: {', '.join(sorted(self._serving)) or 'nothing'}"
-            raise ModelNotFound(f"there is no model {name!r}; {there}", field="name", value=name)
-        there = ", ".join(key[1] for key in self._loaded if key[0] == name)
-        raise ModelNotFound(f"model {name!r} has no version {version!r}; it has {there}", field="version", value=version)
-
-    def _next_version(self, name: str) -> str:
-        taken = {key[1] for key in (*self._loaded, *self._loading) if key[0] == name}
-        return next(number for number in _numbers() if number not in taken)
-
-    def _info(self, name: str, version: str, model: _core.Model) -> ModelInfo:
-        facts = model.info()
-        return ModelInfo(
-            name=name,
-            version=version,
-            state="serving" if self._serving.get(name) is model else "warm",
-            inputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["inputs"]),
-            outputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["outputs"]),
-            digest=facts["digest"],
-            signer=None,
-            memory=facts["memory_bytes"],
-            providers=facts["providers"],
-            batchable=facts["batchable"],
-            batching_note=facts["batching_note"],
-            instances=facts["instances"],
-            max_batch_size=facts["max_batch_size"],
-            load_seconds=facts["load_seconds"],
-        )
 
     def _response(self, model: _core.Model, answer: tuple[Outputs, int, float, float, int]) -> Response:
         outputs, request_id, queue_time, compute_time, batch_size = answer
@@ -428,7 +336,7 @@ class Engine:
             raise Unavailable("this process is a fork of the one that made the engine; make a new Engine here")
 
     def _start_callback_thread(self) -> None:
-        with self._lock:
+        with self._callback_lock:
             if self._callback_thread is None:
                 self._callback_thread = threading.Thread(
                     target=self._callbacks.run, name="anya-callbacks", daemon=True
@@ -442,10 +350,3 @@ def _shut(core: _core.Engine, callbacks: _core.CallbackQueue) -> None:
 
 
 _NOTHING: Mapping[str, int] = {}
-
-
-def _numbers() -> Iterator[str]:
-    number = 1
-    while True:
-        yield str(number)
-        number += 1

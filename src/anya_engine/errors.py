@@ -66,6 +66,9 @@ __all__ = [
 ]
 
 
+_FACTS = ("field", "limit", "value")
+
+
 class AnyaError(Exception):
     """The root of the tree.
 
@@ -86,10 +89,10 @@ class AnyaError(Exception):
     retryable: ClassVar[bool] = False
     starts_fallback: ClassVar[bool] = False
 
-    field: str | None = None
-    limit: Any = None
-    value: Any = None
-    attempts: tuple[Any, ...] = ()
+    field: str | None
+    limit: Any
+    value: Any
+    attempts: tuple[Any, ...]
 
     def __init__(
         self,
@@ -111,9 +114,19 @@ class AnyaError(Exception):
         if attempts:
             self.attempts = attempts
 
+    def __getattr__(self, name: str) -> Any:
+        # Comes here for what was not stored: the facts that the lazy sentence holds, or their absence.
+        if name == "attempts":
+            return ()
+        if name in _FACTS:
+            sentence = self.args[0] if self.args else ""
+            return None if isinstance(sentence, str) else getattr(sentence, name, None)
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # The lazy sentence may hold what cannot travel; its words can.
-        return type(self), (str(self),), self.__dict__ or None
+        # The lazy sentence may hold what cannot travel; its words and its facts can.
+        facts = {name: value for name in _FACTS if (value := getattr(self, name)) is not None}
+        return type(self), (str(self),), {**facts, **self.__dict__} or None
 
 
 class ConfigError(AnyaError):

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
-
 from models.parts import const, layer_weights, model, value
+from onnx import TensorProto, helper
 
 # --- rows that depend on their company -------------------------------------------------------------------------------
 

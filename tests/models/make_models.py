@@ -11,12 +11,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+if not __package__:  # run as a script
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from models.awkward import (
+    centred,
+    noise,
+    poison,
+    positive_rows,
+    quantised_mlp,
+    reversed_rows,
+    slow,
+    softmax_axis0,
+)
+from models.parts import const, graph, layer_weights, model, value
 
 #: dtype name as NumPy (or ml_dtypes) spells it -> ONNX element type, for the identity models.
 ELEMENT_TYPES: Mapping[str, int] = {
@@ -198,10 +212,10 @@ def external() -> bytes:
     tensor.data_location = TensorProto.EXTERNAL
     for key, text in {"location": EXTERNAL_FILE, "offset": "16", "length": str(weights.nbytes)}.items():
         tensor.external_data.add(key=key, value=text)
-    model = graph(
+    made = graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])], [value("x", ["N", 8])], [value("y", ["N", 4])], [tensor]
     )
-    return bytes(model.SerializeToString(deterministic=True))  # the checker would look for the file
+    return bytes(made.SerializeToString(deterministic=True))  # the checker would look for the file
 
 
 def external_files() -> Mapping[str, bytes]:
@@ -211,11 +225,11 @@ def external_files() -> Mapping[str, bytes]:
 
 def which_version(version: int) -> bytes:
     """x [N, 1] -> version int64 [N]: the answer tells which version of a model gave it."""
-    value = helper.make_tensor("value", TensorProto.INT64, [1], [version])
+    number = helper.make_tensor("value", TensorProto.INT64, [1], [version])
     return model(
         [
             helper.make_node("Shape", ["x"], ["rows"], start=0, end=1),
-            helper.make_node("ConstantOfShape", ["rows"], ["version"], value=value),
+            helper.make_node("ConstantOfShape", ["rows"], ["version"], value=number),
         ],
         [value("x", ["N", 1])],
         [value("version", ["N"], TensorProto.INT64)],

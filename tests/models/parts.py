@@ -17,11 +17,13 @@ Dims = Sequence[int | str | None]
 
 
 def value(name: str, dims: Dims, dtype: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    """A named tensor of the graph's face: sizes, symbols, or None for a free axis without a name."""
     return helper.make_tensor_value_info(name, dtype, list(dims))
 
 
-def const(name: str, value: object, dtype: type[np.generic] = np.float32) -> onnx.TensorProto:
-    return numpy_helper.from_array(np.asarray(value, dtype=dtype), name)
+def const(name: str, content: object, dtype: type[np.generic] = np.float32) -> onnx.TensorProto:
+    """An initializer."""
+    return numpy_helper.from_array(np.asarray(content, dtype=dtype), name)
 
 
 def graph(
@@ -30,9 +32,10 @@ def graph(
     outputs: Sequence[onnx.ValueInfoProto],
     constants: Sequence[onnx.TensorProto] = (),
 ) -> onnx.ModelProto:
-    graph = helper.make_graph(list(nodes), "graph", list(inputs), list(outputs), list(constants))
+    """The model of one graph, in formats that the oldest supported ONNX Runtime reads."""
+    made = helper.make_graph(list(nodes), "graph", list(inputs), list(outputs), list(constants))
     return helper.make_model(
-        graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="make_models"
+        made, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="make_models"
     )
 
 
@@ -43,12 +46,13 @@ def model(
     constants: Sequence[onnx.TensorProto] = (),
 ) -> bytes:
     """The model as bytes, checked by the `onnx` package, the same for the same arguments."""
-    model = graph(nodes, inputs, outputs, constants)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    made = graph(nodes, inputs, outputs, constants)
+    onnx.checker.check_model(made)
+    return bytes(made.SerializeToString(deterministic=True))
 
 
 def layer_weights(sizes: Sequence[int], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Random weights and biases of a dense net, the same for the same seed."""
     rng = np.random.default_rng(seed)
     return [
         (

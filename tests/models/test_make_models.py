@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from models import make_models
+from models import awkward, make_models, parts
 
 ROWS = np.random.default_rng(11)
 
@@ -51,8 +51,8 @@ def test_bytes_are_the_same_every_time(name: str) -> None:
 def test_formats_are_old_enough_for_the_oldest_runtime(name: str) -> None:
     """Every model keeps to the IR version and the operator set that ONNX Runtime 1.28 reads."""
     model = onnx.load_from_string(make_models.MODELS[name]())
-    assert model.ir_version == make_models.IR_VERSION
-    assert [entry.version for entry in model.opset_import] == [make_models.OPSET]
+    assert model.ir_version == parts.IR_VERSION
+    assert [entry.version for entry in model.opset_import] == [parts.OPSET]
 
 
 def test_build_all_writes_what_a_directory_load_needs(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_one_poisoned_row_fails_the_whole_run() -> None:
     """Good indices are answered; one bad one among them makes ONNX Runtime fail the run."""
     assert run("poison", {"i": np.array([0, 9], np.int64)})["y"].tolist() == [[0, 1, 2, 3], [36, 37, 38, 39]]
     with pytest.raises(Exception, match="out of data bounds"):
-        run("poison", {"i": np.array([0, 9, make_models.POISON_ROWS], np.int64)})
+        run("poison", {"i": np.array([0, 9, awkward.POISON_ROWS], np.int64)})
 
 
 def test_slow_takes_as_long_as_it_is_told_and_can_be_ended() -> None:

@@ -99,9 +99,11 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
       const Nanos until = linger_until(now, *bucket);
       if (until > now) return dead.empty() ? until : kNever;
     }
-    const std::int64_t idle = std::max<std::int64_t>(1, instances.idle);
-    const std::int64_t even = std::max((bucket->rows + idle - 1) / idle, instances.worth);
-    const std::int64_t share = std::clamp<std::int64_t>(even, 1, limits_.max_rows);
+    // Everybody's share of what is in flight: else one instance could end up with 63 rows of 64 and its neighbour run the
+    // other one over and over.
+    const std::int64_t count = std::max<std::int64_t>(1, instances.count);
+    const std::int64_t even = (bucket->rows + instances.running_rows + count - 1) / count;
+    const std::int64_t share = std::clamp<std::int64_t>(std::max(even, instances.worth), 1, limits_.max_rows);
     std::int64_t rows = 0;
     do {
       const bool last = bucket->head->next_waiting == nullptr;

@@ -31,9 +31,11 @@ class BatchFormer {
   void add(Request* request);
 
   struct Instances {
-    std::uint32_t idle = 1;  // that could take work now, the asking one included
-    bool freed = false;      // the asking one has just finished a run
-    std::int64_t worth = 1;  // rows that are better run here than shared with another instance
+    std::uint32_t count = 1;        // all there are
+    std::uint32_t idle = 1;         // that could take work now, the asking one included
+    std::int64_t running_rows = 0;  // in the runs of the others
+    std::int64_t worth = 1;         // rows that are better run here than shared with another instance
+    bool freed = false;             // the asking one has just finished a run
   };
   // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended to).
   // Nothing in either and a time other than kNever: ask again then, or when another request has come.

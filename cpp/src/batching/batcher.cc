@@ -11,6 +11,15 @@ namespace {
 
 // What waking another thread costs, about: less work than this is not worth sharing.
 constexpr Nanos kHop = 50'000;
+// What an event loop spends on a request besides the run is twice this, about: a batch that adds no more than half to it
+// is not worth a hop either.
+constexpr Nanos kLoopWork = 2'000;
+
+std::int64_t rows_of(std::span<Request* const> requests) noexcept {
+  std::int64_t rows = 0;
+  for (const Request* request : requests) rows += std::max<std::int64_t>(1, request->rows);
+  return rows;
+}
 
 BatchFormer::Limits limits_of(const Batcher::Setup& setup) {
   return {std::max<std::int64_t>(1, setup.batching.max_batch_size),
@@ -63,13 +72,14 @@ bool Batcher::run_here(std::span<Request* const> requests) noexcept {
 }
 
 bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
-  const Nanos limit = setup_.batching.max_in_place_microseconds * 1000;
-  if (limit == 0 || (requests.size() > 1 && !setup_.batchable)) return false;
-  std::int64_t rows = 0;
-  for (const Request* request : requests) {
-    if (request->signature != 0) return false;  // the cost of other shapes is not known
-    rows += std::max<std::int64_t>(1, request->rows);
+  const Nanos limit =
+      setup_.batching.max_in_place_microseconds * 1000 + kLoopWork * static_cast<Nanos>(requests.size());
+  if (setup_.batching.max_in_place_microseconds == 0 || (requests.size() > 1 && !setup_.batchable)) return false;
+  // The cost of other shapes is not known.
+  if (std::any_of(requests.begin(), requests.end(), [](const Request* request) { return request->signature != 0; })) {
+    return false;
   }
+  const std::int64_t rows = rows_of(requests);
   if (requests.size() > 1 && rows > setup_.batching.max_batch_size) return false;
   const Nanos predicted = cost_.predict(rows);
   return predicted != 0 && predicted < limit;
@@ -152,17 +162,20 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
   for (;;) {
     EventCount::Key key = 0;
     if (may_linger) key = wake_.prepare_wait();  // company that comes while we decide must not be missed
-    seeking_.fetch_add(1, std::memory_order_relaxed);  // a hint for sharing the work, not a promise
     Nanos again = kNever;
     std::size_t left = 0;
     {
       MutexLock lock(scheduling_);
       drain_intake();
-      const auto seeking = static_cast<std::uint32_t>(seeking_.load(std::memory_order_relaxed));
-      again = former_.poll(clock_.now(), {gate_.view().free() + seeking, freed, cost_.rows_within(kHop)}, instance.batch,
-                           instance.dead);
+      BatchFormer::Instances instances;
+      instances.count = static_cast<std::uint32_t>(setup_.instances);
+      instances.idle = gate_.view().free() + 1;
+      instances.running_rows = running_rows_.load(std::memory_order_relaxed);
+      instances.worth = cost_.rows_within(kHop);
+      instances.freed = freed;
+      again = former_.poll(clock_.now(), instances, instance.batch, instance.dead);
+      running_rows_.fetch_add(rows_of(instance.batch), std::memory_order_relaxed);
       left = former_.size();
-      seeking_.fetch_sub(1, std::memory_order_relaxed);
     }
     const bool linger = instance.batch.empty() && instance.dead.empty() && again != kNever;
     if (may_linger && !linger) wake_.cancel_wait();
@@ -198,6 +211,7 @@ void Batcher::drop_dead(Instance& instance) noexcept {
 
 void Batcher::run_batch(Instance& instance) noexcept {
   run(instance, instance.batch);
+  running_rows_.fetch_sub(rows_of(instance.batch), std::memory_order_relaxed);
   for (Request* request : instance.batch) request->release();
   instance.batch.clear();
   signal_all(instance);
@@ -206,8 +220,7 @@ void Batcher::run_batch(Instance& instance) noexcept {
 // Runs the requests as one; if that fails, runs each half by itself, until only the culprit fails.
 void Batcher::run(Instance& instance, std::span<Request* const> requests) noexcept {
   const Nanos started_at = clock_.now();
-  std::int64_t rows = 0;
-  for (const Request* request : requests) rows += std::max<std::int64_t>(1, request->rows);
+  const std::int64_t rows = rows_of(requests);
   Status status = requests.size() == 1 ? run_alone(session_, instance, *requests.front())
                                        : run_together(session_, instance, requests, setup_.predictable);
   counters_.ran(rows);

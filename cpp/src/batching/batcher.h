@@ -103,7 +103,7 @@ class Batcher {
   EventCount wake_;
   EventCount drained_;
   ModelCounters counters_;
-  std::atomic<int> seeking_{0};  // instance holders on their way to form a batch
+  std::atomic<std::int64_t> running_rows_{0};  // in the workers' runs; a hint for sharing, so relaxed
   std::atomic<Nanos> slow_run_{0};
   CostModel cost_;  // of models with one shape beyond the rows
   std::atomic<bool> stopping_{false};

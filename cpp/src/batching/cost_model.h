@@ -22,9 +22,9 @@ class CostModel {
       mean.store(duration, std::memory_order_relaxed);
       return;
     }
-    // One run that the machine held up must not count for more than four ordinary ones.
-    const Nanos capped = duration < 4 * old ? duration : 4 * old;
-    mean.store(old + (capped - old) / 8, std::memory_order_relaxed);
+    // Down fast, up slowly and never by more than threefold: what a run costs is its time when nothing held it up.
+    const Nanos step = duration < old ? (duration - old) / 4 : (duration < 4 * old ? duration - old : 3 * old) / 16;
+    mean.store(old + step, std::memory_order_relaxed);
   }
 
   // An upper estimate; 0: nothing known. A size never seen is taken to cost in proportion to the next smaller one.

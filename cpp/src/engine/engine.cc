@@ -19,6 +19,17 @@ int instances_for(const ModelOptions& options) {
   return std::clamp(usable_cores() / std::max(1, options.session.intra_op_num_threads), 1, static_cast<int>(SlotSet::kMax));
 }
 
+// The loader does not know what a model is called; who reads the refusal must.
+LoadedModel load_named(const std::string& name, const std::string& version, const ModelSource& source,
+                       const ModelOptions& options, const EngineDependencies& dependencies) {
+  try {
+    return load_model(source, options, dependencies.open_session, *dependencies.clock);
+  } catch (const Error& error) {
+    const std::string from = source.path.empty() ? "bytes" : "'" + source.path + "'";
+    throw Error(error.code(), "model '" + name + ":" + version + "' from " + from + ": " + error.what());
+  }
+}
+
 }  // namespace
 
 EngineDependencies make_dependencies(const std::string& runtime_library) {
@@ -70,7 +81,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
     throw Error(ErrorCode::kUnavailable, describe(Status::failure(ErrorCode::kUnavailable, Reason::kForked), name));
   }
   const Nanos began = impl_->dependencies.clock->now();
-  LoadedModel loaded = load_model(source, options, impl_->dependencies.open_session, *impl_->dependencies.clock);
+  LoadedModel loaded = load_named(name, version, source, options, impl_->dependencies);
 
   ModelInfo info;
   info.name = name;

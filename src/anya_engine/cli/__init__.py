@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line `anya-engine`: what an engine does with one model, for people and, with --json, for programs.
+
+Exit status: 0 done, 1 the verdict is no, 2 it could not be done; then one line on stderr says why.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from ..errors import AnyaError
+from . import _bench, _infer, _inspect
+from ._parser import Parser, VersionAction
+from ._text import CliError, one_line
+
+__all__ = ["main"]
+
+DONE, VERDICT_NO, NOT_DONE = 0, 1, 2
+
+_COMMANDS = {"inspect": _inspect, "infer": _infer, "bench": _bench}
+
+
+def _build_parser() -> Parser:
+    parser = Parser(
+        prog="anya-engine",
+        description="Look at a model, run it on data, measure it: through the engine that a service would embed.",
+        epilog="exit status: 0 done, 1 the verdict is no, 2 it could not be done",
+    )
+    parser.add_argument("--version", action=VersionAction, help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for name, module in _COMMANDS.items():
+        module.add_to(
+            commands.add_parser(name, help=module.SUMMARY, description=module.DESCRIPTION, epilog=module.EPILOG)
+        )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status; never raises for what a user can cause."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks must not end the program
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        arguments = _build_parser().parse_args(argv)
+    except SystemExit as end:  # --help, --version, or a usage error that has been said
+        return end.code if isinstance(end.code, int) else NOT_DONE
+    try:
+        accepted = _COMMANDS[arguments.command].run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has left; Python's own flush at exit must not complain about it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_DONE
+    except KeyboardInterrupt:
+        return _fail(arguments.command, "interrupted")
+    except CliError as error:
+        return _fail(arguments.command, str(error))
+    except AnyaError as error:
+        return _fail(arguments.command, f"{error.code}: {error}")
+    except MemoryError as error:
+        return _fail(arguments.command, f"out of memory: {error}")
+    except OSError as error:
+        return _fail(arguments.command, str(error))
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        kind = type(error).__name__
+        return _fail(arguments.command, f"unexpected {kind}: {error} (python -X dev -m anya_engine shows where)")
+    return DONE if accepted else VERDICT_NO
+
+
+def _fail(command: str, sentence: str) -> int:
+    print(f"anya-engine {command}: {one_line(sentence)}", file=sys.stderr)
+    return NOT_DONE

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// With the real clock and short deadlines; each test waits for the request's own end, never for time to pass.
+#include "batching/deadline_timer.h"
+
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "support/check.h"
+#include "support/value_request.h"
+#include "support/watchdog.h"
+
+using namespace anya::test;
+using anya::DeadlineTimer;
+using anya::ErrorCode;
+using anya::Nanos;
+using anya::Reason;
+using anya::Request;
+using anya::Status;
+using anya::SteadyClock;
+
+namespace {
+
+constexpr Nanos kMillisecond = 1'000'000;
+
+void end(Request& request) {
+  if (!request.claim()) return;
+  request.status = Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpired);
+  static_cast<void>(request.publish());
+}
+
+std::unique_ptr<ValueRequest> due(CountingOwner& owner, Nanos deadline) {
+  auto request = std::make_unique<ValueRequest>(owner, 1, 0.0F);
+  request->deadline = deadline;
+  return request;
+}
+
+}  // namespace
+
+TEST(DeadlineTimer, EndsARequestAtItsDeadlineAndNotBefore) {
+  const Watchdog watchdog("one deadline");
+  CountingOwner owner;
+  const SteadyClock clock;
+  const auto request = due(owner, clock.now() + 3 * kMillisecond);
+  Nanos expired_at = 0;
+  DeadlineTimer timer(clock, [&](Request& expired) {
+    expired_at = clock.now();
+    end(expired);
+  });
+  timer.watch(*request);
+  EXPECT_EQ(request->wait(anya::kNever), Request::Wait::kEnded);
+  EXPECT_GE(expired_at, request->deadline);
+  EXPECT_EQ(request->status.code, ErrorCode::kDeadlineExceeded);
+}
+
+TEST(DeadlineTimer, AnEarlierDeadlineDoesNotWaitForALaterOne) {
+  const Watchdog watchdog("a late deadline, then an early one");
+  CountingOwner owner;
+  const SteadyClock clock;
+  const auto late = due(owner, clock.now() + 3600 * 1000 * kMillisecond);
+  const auto early = due(owner, clock.now() + 2 * kMillisecond);
+  const auto past = due(owner, clock.now() - kMillisecond);
+  DeadlineTimer timer(clock, end);
+  timer.watch(*late);
+  timer.watch(*early);
+  EXPECT_EQ(early->wait(anya::kNever), Request::Wait::kEnded);
+  timer.watch(*past);
+  EXPECT_EQ(past->wait(anya::kNever), Request::Wait::kEnded);
+  EXPECT_FALSE(late->ended());
+}
+
+TEST(DeadlineTimer, ExpiresInTheOrderOfDeadlines) {
+  const Watchdog watchdog("ten deadlines");
+  CountingOwner owner;
+  const SteadyClock clock;
+  const Nanos now = clock.now();
+  std::vector<std::unique_ptr<ValueRequest>> requests;
+  for (const int at : {7, 2, 9, 4, 1, 8, 3, 6, 5, 10}) {
+    requests.push_back(due(owner, now + at * kMillisecond));
+    requests.back()->id = static_cast<std::uint64_t>(at);
+  }
+  std::vector<std::uint64_t> order;
+  {
+    DeadlineTimer timer(clock, [&order](Request& request) {
+      order.push_back(request.id);
+      end(request);
+    });
+    for (const auto& request : requests) timer.watch(*request);
+    for (const auto& request : requests) EXPECT_EQ(request->wait(anya::kNever), Request::Wait::kEnded);
+  }
+  EXPECT_EQ(order, (std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}));
+}
+
+TEST(DeadlineTimer, DropsWhatItWatchesWhenItGoes) {
+  const Watchdog watchdog("a timer's end");
+  CountingOwner owner;
+  const SteadyClock clock;
+  const auto request = due(owner, clock.now() + 3600 * 1000 * kMillisecond);
+  { DeadlineTimer(clock, end).watch(*request); }
+  EXPECT_FALSE(request->ended());
+  EXPECT_EQ(owner.reclaimed(), 0);
+  request->release();
+  EXPECT_EQ(owner.reclaimed(), 1);
+}
+
+// Finished requests with far deadlines are let go of long before those: otherwise each would be held for its deadline.
+TEST(DeadlineTimer, ForgetsWhatHasEnded) {
+  const Watchdog watchdog("a timer that forgets");
+  CountingOwner owner;
+  const SteadyClock clock;
+  constexpr int kRequests = 10'000;
+  std::vector<std::unique_ptr<ValueRequest>> requests;
+  std::vector<std::unique_ptr<ValueRequest>> nudges;
+  DeadlineTimer timer(clock, end);
+  for (int i = 0; i < kRequests; ++i) {
+    requests.push_back(due(owner, clock.now() + 3600 * 1000 * kMillisecond));
+    timer.watch(*requests.back());
+    end(*requests.back());
+    requests.back()->release();
+  }
+  // Each deadline in the past makes the thread take what has arrived.
+  while (owner.reclaimed() < kRequests - 4096) {
+    nudges.push_back(due(owner, 1));
+    timer.watch(*nudges.back());
+    EXPECT_EQ(nudges.back()->wait(anya::kNever), Request::Wait::kEnded);
+  }
+  EXPECT_GE(owner.reclaimed(), kRequests - 4096);
+}
+
+// Several threads watch; every request ends, by its deadline or before it, exactly once.
+TEST(DeadlineTimer, ManyThreadsWatchAndEveryRequestEnds) {
+  const Watchdog watchdog("threads that watch");
+  constexpr std::size_t kThreads = 3;
+  constexpr std::size_t kEach = 2'000;
+  CountingOwner owner;
+  const SteadyClock clock;
+  std::vector<std::unique_ptr<ValueRequest>> requests;
+  for (std::size_t i = 0; i < kThreads * kEach; ++i) requests.push_back(due(owner, 0));
+  std::atomic<int> expired{0};
+  {
+    DeadlineTimer timer(clock, [&expired](Request& request) {
+      expired.fetch_add(request.ended() ? 0 : 1);
+      end(request);
+    });
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (std::size_t i = 0; i < kEach; ++i) {
+          ValueRequest& request = *requests[t * kEach + i];
+          request.deadline = clock.now() + static_cast<Nanos>((i * 7919) % 1'500'000);
+          timer.watch(request);
+          if (i % 5 == 0) end(request);
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const auto& request : requests) EXPECT_EQ(request->wait(anya::kNever), Request::Wait::kEnded);
+  }
+  EXPECT_GT(expired.load(), 0);
+  for (const auto& request : requests) request->release();
+  EXPECT_EQ(owner.reclaimed(), static_cast<int>(kThreads * kEach));
+}

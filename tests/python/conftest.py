@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the engine's tests: an engine, and real models in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from models.make_models import MODELS
+from python.support import assert_at_rest
+
+import anya_engine as anya
+
+#: load(name, version=, config=): a model of the table, loaded under its own name.
+Load = Callable[..., anya.ModelInfo]
+
+
+@pytest.fixture
+def engine() -> Iterator[anya.Engine]:
+    """An engine without models; whatever a test did with it, rule 1 holds when the test is over."""
+    with anya.Engine() as made:
+        yield made
+        assert_at_rest(made)
+
+
+@pytest.fixture
+def load(engine: anya.Engine) -> Load:
+    """Loads a model of the table into the engine, from bytes, under its own name."""
+
+    def load_one(
+        model: str, *, name: str | None = None, version: str | None = None, config: anya.ModelConfig | None = None
+    ) -> anya.ModelInfo:
+        return engine.load(name or model, MODELS[model](), version=version, config=config)
+
+    return load_one

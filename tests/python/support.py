@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine's tests share: inputs, plain ONNX Runtime to compare with, waiting without sleeping, fresh processes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from models.make_models import MODELS
+
+import anya_engine as anya
+
+#: Rounds of the model `slow` that take about a tenth of a second.
+SPINS = 6000
+#: What no test should ever take; a wait that ends here has hung.
+HUNG = 60.0
+
+#: One instance that never runs on an event loop's thread: what is asked while it works has to queue.
+ONE = anya.ModelConfig(instances=1, batching=anya.BatchingConfig(max_in_place_microseconds=0))
+
+
+def floats(*shape: int, seed: int = 5) -> Any:
+    """Random float32 numbers of a shape, the same every time."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def slow_inputs(rows: int = 1, spins: int = 0) -> dict[str, Any]:
+    """Inputs of the model `slow`: so many rows, each of them asking for so many rounds."""
+    return {"x": floats(rows, 4), "spins": np.full(rows, spins, np.int64)}
+
+
+@functools.cache
+def reference(name: str) -> ort.InferenceSession:
+    """A plain session over a test model, one thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    return ort.InferenceSession(MODELS[name](), options, providers=["CPUExecutionProvider"])
+
+
+def expected(name: str, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """What plain ONNX Runtime answers, by name of output."""
+    session = reference(name)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def assert_same(answer: Mapping[str, Any], wanted: Mapping[str, Any], *, rtol: float = 0.0) -> None:
+    """Names, dtypes, shapes and values agree; values to the bit unless a tolerance is given."""
+    assert set(answer) == set(wanted)
+    for name, array in wanted.items():
+        assert isinstance(answer[name], np.ndarray), name
+        assert answer[name].dtype == array.dtype, name
+        assert answer[name].shape == array.shape, name
+        if rtol:
+            np.testing.assert_allclose(answer[name], array, rtol=rtol, atol=rtol, err_msg=name)
+        else:
+            np.testing.assert_array_equal(answer[name], array, err_msg=name)
+
+
+def stats_of(engine: anya.Engine, name: str, version: str | None = None) -> Any:
+    """The counters of one version; of the only one, or the first, where none is named."""
+    return next(m for m in engine.stats().models if m.name == name and version in (None, m.version))
+
+
+def until(condition: Callable[[], bool], what: str = "condition") -> None:
+    """Give the processor away until something is so; a test that would wait for ever fails instead."""
+    end = time.monotonic() + HUNG
+    while not condition():
+        assert time.monotonic() < end, f"never came: {what}"
+        os.sched_yield()
+
+
+def assert_at_rest(engine: anya.Engine) -> None:
+    """Rule 1: nothing is in flight, and accepted is exactly the sum of the outcomes, for every version."""
+    until(lambda: all(m.in_flight == 0 and m.queue_depth == 0 for m in engine.stats().models), "rest")
+    for model in engine.stats().models:
+        assert model.accepted == sum(model.ended.values()), (model.name, model.accepted, model.ended)
+
+
+@contextmanager
+def busy(engine: anya.Engine, name: str = "slow", *, spins: int = SPINS, version: str | None = None) -> Iterator[Any]:
+    """The one instance of `slow` at work on a request of its own; inside, whatever is asked has to queue."""
+    future = engine.submit(name, slow_inputs(spins=spins), version=version)
+    until(lambda: stats_of(engine, name, version).queue_depth == 0, "start of the slow run")
+    yield future
+    future.result(HUNG)
+
+
+def run_python(code: str, *, seconds: float = HUNG) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter that sees the package and the test models; killed when it hangs."""
+    package, tests = Path(anya.__file__).parents[1], Path(__file__).parents[1]
+    path = os.pathsep.join([str(package), str(tests), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", PRELUDE + textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+PRELUDE = """
+import asyncio, gc, os, signal, sys, threading, weakref
+import numpy as np
+import anya_engine as anya
+from models.make_models import MODELS
+from python.support import ONE, SPINS, floats, slow_inputs, until, stats_of
+"""
+
+
+def assert_clean(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """The process ended by itself, silently, after printing these words."""
+    assert done.returncode == 0, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert done.stderr == ""
+    assert done.stdout.split() == list(words)
