@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bindings.h"
-
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "anya/load_driver.h"
+#include "bindings.h"
 #include "py_model.h"
 
 namespace anya::python {

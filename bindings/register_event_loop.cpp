@@ -37,6 +37,8 @@ class EventLoop {
   void cancel(std::uint64_t ticket);
   void flush();
   void drain();
+  // For a loop that was closed before its turn was over: what it submitted has not been accepted, and never will be.
+  void abandon_turn();
 
  private:
   struct Entry {
@@ -46,6 +48,7 @@ class EventLoop {
   };
 
   std::uint32_t take_slot(PyRequest* request, bool detailed);
+  void free_slot(const PyRequest& request);
   bool ran_here(Model& model);
   void resolve(PyRequest* request, const Status& status);
 
@@ -153,14 +156,27 @@ void EventLoop::drain() {
   }
 }
 
-// Gives the outcome to the future and lets go of the request.
-void EventLoop::resolve(PyRequest* request, const Status& status) {
-  Entry& entry = entries_[request->ticket_slot];
-  const bool detailed = entry.detailed;
+void EventLoop::free_slot(const PyRequest& request) {
+  Entry& entry = entries_[request.ticket_slot];
   entry.request = nullptr;
   ++entry.generation;
-  free_slots_.push_back(request->ticket_slot);
+  free_slots_.push_back(request.ticket_slot);
   --outstanding_;
+}
+
+void EventLoop::abandon_turn() {
+  std::vector<PyRequest*> turn;
+  turn.swap(turn_);
+  for (PyRequest* const request : turn) {
+    free_slot(*request);
+    request->model->pool.put(request);
+  }
+}
+
+// Gives the outcome to the future and lets go of the request.
+void EventLoop::resolve(PyRequest* request, const Status& status) {
+  const bool detailed = entries_[request->ticket_slot].detailed;
+  free_slot(*request);
 
   static PyObject* const set_result = PyUnicode_InternFromString("set_result");
   static PyObject* const set_exception = PyUnicode_InternFromString("set_exception");
@@ -242,6 +258,7 @@ void register_event_loop(py::module_& module) {
       .def("detach", &EventLoop::detach, "Lets go of the loop.")
       .def("cancel", &EventLoop::cancel, py::arg("ticket"), "Cancels a submitted request, if it has not ended.")
       .def("flush", &EventLoop::flush, "Hands this turn's requests to the core.")
+      .def("abandon_turn", &EventLoop::abandon_turn, "Forgets what a loop submitted that was closed in the same turn.")
       .def("drain", &EventLoop::drain, "Resolves the futures of what has ended.")
       .def_property_readonly("descriptor", &EventLoop::descriptor, "Turns readable when something has ended.")
       .def_property_readonly("outstanding", &EventLoop::outstanding, "Requests without an outcome yet.");

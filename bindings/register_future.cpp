@@ -164,7 +164,7 @@ void CallbackQueue::run() {
     bool stop = false;
     {
       py::gil_scoped_release release;
-      queue.wait(kNever);
+      if (!stopping.load(std::memory_order_acquire)) queue.wait(kNever);
       stop = stopping.load(std::memory_order_acquire);
       request = queue.take_all();
     }
@@ -180,7 +180,7 @@ void CallbackQueue::run() {
   }
 }
 
-py::object submit(const py::object& model, const py::object& callbacks, const py::args& arguments) {
+py::object submit_future(const py::object& model, const py::object& callbacks, const py::args& arguments) {
   PyModel& target = model_of(model.ptr());
   PyRequest* const request =
       make_request(model.ptr(), target, PySequence_Fast_ITEMS(arguments.ptr()), Inputs::kSnapshot);
@@ -214,7 +214,7 @@ void register_future(py::module_& module) {
            "Ends the request as cancelled unless it has ended. True if this call did it. A run under way goes on and its "
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
-      .def_static("_submit", &submit)
+      .def_static("_submit", &submit_future)
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it has "
            "ended already. What fn raises goes to sys.unraisablehook.");

@@ -229,6 +229,8 @@ class Engine:
         except asyncio.CancelledError:
             served.cancel(ticket)
             raise
+        finally:
+            del future  # a failure's traceback holds this frame, and the future holds the failure: no cycle of the two
 
     async def infer_detailed_async(
         self,
@@ -252,6 +254,8 @@ class Engine:
         except asyncio.CancelledError:
             served.cancel(ticket)
             raise
+        finally:
+            del future  # as above
 
     # ---- what it tells
 

@@ -72,6 +72,7 @@ class EventLoops:
         """A served loop that has been closed leaves its core part to the next one: descriptors do not pile up."""
         for loop, served in list(self.by_loop.items()):
             if loop.is_closed():
+                served.abandon_turn()
                 served.drain()
                 if served.outstanding == 0:
                     del self.by_loop[loop]

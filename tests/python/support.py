@@ -21,7 +21,7 @@ from models.make_models import MODELS
 import anya_engine as anya
 
 #: Rounds of the model `slow` that take about a tenth of a second.
-SPINS = 6000
+SPINS = 10_000
 #: What no test should ever take; a wait that ends here has hung.
 HUNG = 60.0
 

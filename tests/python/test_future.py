@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from collections.abc import Iterator
@@ -252,7 +251,12 @@ def test_many_threads_cancel_one_future(slow: anya.Engine) -> None:
             future = slow.submit("slow", slow_inputs())
             start = threading.Barrier(4)
             did: list[bool] = []
-            threads = [threading.Thread(target=lambda s=start, f=future, d=did: (s.wait(HUNG), d.append(f.cancel()))) for _ in range(4)]
+
+            def cancel(start: Any = start, future: Any = future, did: list[bool] = did) -> None:
+                start.wait(HUNG)
+                did.append(future.cancel())
+
+            threads = [threading.Thread(target=cancel) for _ in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -265,7 +269,6 @@ def test_dropping_a_future(slow: anya.Engine) -> None:
     with busy(slow):
         for _ in range(10):
             slow.submit("slow", slow_inputs())
-        gc.collect()
         assert stats_of(slow, "slow").queue_depth == 10
     assert_at_rest(slow)
     assert stats_of(slow, "slow").ended["OK"] == 11
@@ -276,7 +279,6 @@ def test_a_dropped_future_still_calls_back(slow: anya.Engine) -> None:
     last = threading.Event()
     with busy(slow):
         slow.submit("slow", slow_inputs()).add_done_callback(lambda _: last.set())
-        gc.collect()
     assert last.wait(HUNG)
 
 

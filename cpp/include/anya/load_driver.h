@@ -24,12 +24,12 @@ struct LoadPlan {
   // Each the inputs of one request, in schema order; asked in turn. The memory behind them is borrowed for the call.
   std::vector<std::vector<TensorView>> questions;
   LoadMode mode = LoadMode::kClosed;
-  int concurrency = 64;                     // kClosed, kBlocking; the latter takes kMaxCallers at most
-  double rate = 0;                          // kOpen: requests per second
-  Arrivals arrivals = Arrivals::kPoisson;   // kOpen
-  std::uint64_t seed = 1;                   // kOpen: of the gaps
-  Nanos warm_up = 0;                        // asked before the measured window, not reported
-  Nanos duration = 1'000'000'000;           // of the measured window
+  int concurrency = 64;                    // kClosed, kBlocking; the latter takes kMaxCallers at most
+  double rate = 0;                         // kOpen: requests per second
+  Arrivals arrivals = Arrivals::kPoisson;  // kOpen
+  std::uint64_t seed = 1;                  // kOpen: of the gaps
+  Nanos warm_up = 0;                       // asked before the measured window, not reported
+  Nanos duration = 1'000'000'000;          // of the measured window
 };
 inline constexpr int kMaxInFlight = 1 << 16;
 inline constexpr int kMaxCallers = 1024;
@@ -61,13 +61,13 @@ struct LoadReport {
   double requests_per_second = 0;
   double rows_per_second = 0;
   std::uint64_t peak_in_flight = 0;
-  bool stopped = false;         // by LoadControl, before its time
-  LoadSpread latency;           // good answers: from when it was asked (kOpen: due) to when the asker knew
-  LoadSpread queue;             // good answers: from acceptance to the start of the run
-  LoadSpread compute;           // good answers: of the run
-  LoadSpread lateness;          // kOpen: from when a request was due to when it left
-  LoadSpread batch_rows;        // rows in the run, as the requests saw it
-  double mean_run_rows = 0;     // rows per run
+  bool stopped = false;      // by LoadControl, before its time
+  LoadSpread latency;        // good answers: from when it was asked (kOpen: due) to when the asker knew
+  LoadSpread queue;          // good answers: from acceptance to the start of the run
+  LoadSpread compute;        // good answers: of the run
+  LoadSpread lateness;       // kOpen: from when a request was due to when it left
+  LoadSpread batch_rows;     // rows in the run, as the requests saw it
+  double mean_run_rows = 0;  // rows per run
 };
 
 // A view into a drive that is under way. Thread-safe.
@@ -76,8 +76,8 @@ struct LoadControl {
   std::atomic<std::uint64_t> ended{0};  // answers so far, those of the warm-up included
 };
 
-// Blocks for warm-up, duration and drain. Throws Error: kConfigError for a plan that cannot be, what admission says for a
-// question that does not fit, kUnavailable when threads or descriptors cannot be had; nothing is in flight then.
+// Blocks for warm-up, duration and drain. Throws Error: kConfigError for a plan that cannot be, what admission says for
+// a question that does not fit, kUnavailable when threads or descriptors cannot be had; nothing is in flight then.
 // REQUIRES: the model's clock goes on by itself, and nobody else uses the memory of the questions.
 LoadReport drive(Model& model, const LoadPlan& plan, LoadControl* control = nullptr);
 

@@ -23,8 +23,12 @@ bool may_share(const Request& a, const Request& b) noexcept {
 
 namespace {
 
+// A request without a priority stands in the middle of 1..255: others can go before it and after it.
+constexpr int kMiddle = 128;
+int level(const Request& request) noexcept { return request.priority != 0 ? request.priority : kMiddle; }
+
 bool comes_before(const Request& a, const Request& b) noexcept {
-  return a.priority != b.priority ? a.priority < b.priority : a.accepted_at < b.accepted_at;
+  return level(a) != level(b) ? level(a) < level(b) : a.accepted_at < b.accepted_at;
 }
 
 }  // namespace
@@ -42,12 +46,12 @@ void BatchFormer::add(Request* request) {
   Bucket& bucket = bucket_for(*request);
   if (bucket.head == nullptr) {
     bucket.head = bucket.tail = request;
-  } else if (request->priority >= bucket.tail->priority) {
+  } else if (level(*request) >= level(*bucket.tail)) {
     bucket.tail->next_waiting = request;
     bucket.tail = request;
   } else {
     Request** link = &bucket.head;
-    while ((*link)->priority <= request->priority) link = &(*link)->next_waiting;
+    while (level(**link) <= level(*request)) link = &(*link)->next_waiting;
     request->next_waiting = *link;
     *link = request;
   }

@@ -75,9 +75,9 @@ bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
   const Nanos limit =
       setup_.batching.max_in_place_microseconds * 1000 + kLoopWork * static_cast<Nanos>(requests.size());
   if (setup_.batching.max_in_place_microseconds == 0 || (requests.size() > 1 && !setup_.batchable)) return false;
-  // The cost of other shapes is not known.
-  if (std::any_of(requests.begin(), requests.end(), [](const Request* request) { return request->signature != 0; })) {
-    return false;
+  for (const Request* request : requests) {
+    if (request->signature != 0) return false;  // the cost of other shapes is not known
+    if (request->deadline != kNever && request->deadline <= clock_.now()) return false;  // the queue will drop it
   }
   const std::int64_t rows = rows_of(requests);
   if (requests.size() > 1 && rows > setup_.batching.max_batch_size) return false;

@@ -34,7 +34,8 @@ void check_questions(Model& model, const LoadPlan& plan) {
   LoadPool pool;
   for (const std::vector<TensorView>& question : plan.questions) {
     if (question.size() != model.schema().inputs.size()) {
-      throw Error(ErrorCode::kInvalidInput, "a question has " + std::to_string(question.size()) + " inputs, the model takes " +
+      throw Error(ErrorCode::kInvalidInput, "a question has " + std::to_string(question.size()) +
+                                                " inputs, the model takes " +
                                                 std::to_string(model.schema().inputs.size()));
     }
     LoadRequest* const request = pool.get();

@@ -60,7 +60,7 @@ class LogHistogram {
   }
 
  private:
-  static constexpr int kBits = 5;         // 2^5 buckets to each power of two
+  static constexpr int kBits = 5;          // 2^5 buckets to each power of two
   static constexpr int kLargestBits = 45;  // in nanoseconds about ten hours; what is longer counts as that
   static constexpr std::size_t kSub = std::size_t{1} << kBits;
 

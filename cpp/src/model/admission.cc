@@ -88,9 +88,13 @@ Status Admission::check(Request& request) const noexcept {
   for (TensorView& input : request.inputs) {
     std::uint64_t elements = 0;
     std::uint64_t bytes = 0;
+    // What cannot be counted is larger than anything, whatever the inputs before it came to.
     if (!input.shape.element_count(&elements) || __builtin_mul_overflow(elements, element_size(input.dtype), &bytes) ||
-        __builtin_add_overflow(total, bytes, &total) || total > static_cast<std::uint64_t>(rules_.max_request_bytes)) {
-      const std::int64_t shown = total > INT64_MAX || total == 0 ? INT64_MAX : static_cast<std::int64_t>(total);
+        __builtin_add_overflow(total, bytes, &total)) {
+      total = UINT64_MAX;
+    }
+    if (total > static_cast<std::uint64_t>(rules_.max_request_bytes)) {
+      const std::int64_t shown = total > INT64_MAX ? INT64_MAX : static_cast<std::int64_t>(total);
       return Status::failure(ErrorCode::kInputTooLarge, Reason::kRequestTooLarge, shown, rules_.max_request_bytes);
     }
     input.bytes = bytes;

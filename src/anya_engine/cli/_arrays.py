@@ -47,11 +47,12 @@ def read_inputs(path: str, specs: Sequence[TensorSpec]) -> Arrays:
 
 def _read(path: str) -> Arrays:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):  # an .npy
-            return {"arr_0": loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        with Path(path).open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):  # an .npy
+                return {"arr_0": loaded}
+            with loaded:
+                return {name: loaded[name] for name in loaded.files}
     except OSError as error:
         raise CliError(f"cannot read {path}: {error.strerror or error}") from error
     except MemoryError as error:

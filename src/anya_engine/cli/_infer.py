@@ -16,7 +16,7 @@ from ._arrays import Arrays, leading_rows, read_inputs, replacing, write_npz
 from ._model import add_model, opened
 from ._parser import add_json
 from ._progress import progress
-from ._text import CliError, counted, plain, print_json, print_table, shape_text
+from ._text import CliError, counted, milliseconds, plain, print_json, print_table, shape_text
 
 __all__ = ["DESCRIPTION", "EPILOG", "SUMMARY", "add_to", "run"]
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> bool:
         print_json({"out": arguments.out, "digest": info.digest, "rows": rows, "seconds": seconds, "outputs": tensors})
         return True
     what = "one request" if rows is None else counted(rows, "row")
-    print(plain(f"{what} in {seconds:.3f} s, written to {arguments.out}"))
+    print(plain(f"{what} in {milliseconds(seconds)}, written to {arguments.out}"))
     print_table([(n, "str" if a.dtype == object else a.dtype.name, shape_text(a.shape)) for n, a in outputs.items()])
     return True
 

@@ -31,9 +31,12 @@ class VersionAction(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from .. import __version__
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(f"anya-engine {__version__}")
+        try:
+            print(f"anya-engine {version('anya-engine')}")
+        except PackageNotFoundError:
+            parser.error("the package is imported from a place where it is not installed, so it has no version")
         parser.exit()
 
 

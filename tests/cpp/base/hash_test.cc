@@ -80,4 +80,6 @@ TEST(Hash, AvalanchesOneBit) {
   EXPECT_LT(mean, 34.0);
 }
 
-TEST(Hash, CombineDependsOnTheOrder) { EXPECT_NE(hash_combine(hash_combine(1, 2), 3), hash_combine(hash_combine(1, 3), 2)); }
+TEST(Hash, CombineDependsOnTheOrder) {
+  EXPECT_NE(hash_combine(hash_combine(1, 2), 3), hash_combine(hash_combine(1, 3), 2));
+}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/thread.h"
 
-#include <pthread.h>
-
 #include <atomic>
 #include <csignal>
 #include <string>
+
+#include <pthread.h>
 
 #include "support/check.h"
 

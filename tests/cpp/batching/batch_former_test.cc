@@ -29,10 +29,10 @@ struct Arrival {
   Nanos at = 0;
   std::int64_t rows = 1;
   int priority = 0;
-  std::int64_t width = 0;        // of the shape; 0: the model's one shape
-  std::uint64_t signature = 0;   // 0: made from the width
+  std::int64_t width = 0;       // of the shape; 0: the model's one shape
+  std::uint64_t signature = 0;  // 0: made from the width
   Nanos deadline = anya::kNever;
-  bool ended = false;            // claimed while it waited
+  bool ended = false;  // claimed while it waited
 };
 
 // A former with requests named by letters. A poll reads "ab" (a batch), "ab -c" (and c was dead), "@150" (ask again at
@@ -94,7 +94,7 @@ class Table {
 
 constexpr Limits kEight{8, 0, true};
 constexpr Limits kDelay{8, 100, true};
-constexpr Instances kFreed{1, true, 1};
+constexpr Instances kFreed{.freed = true};
 
 }  // namespace
 
@@ -110,21 +110,47 @@ TEST(BatchFormer, Orders) {
       {"all that fit, first in first out", kEight, {{'a', 1}, {'b', 2}, {'c', 3}}, "abc"},
       {"no more rows than the limit", {2, 0, true}, {{'a', 1}, {'b', 2}, {'c', 3}}, "ab,c"},
       {"rows count, not requests", kEight, {{'a', 1, 3}, {'b', 2, 5}, {'c', 3, 1}}, "ab,c"},
-      {"what does not fit any more waits, and nobody overtakes it", kEight, {{'a', 1, 5}, {'b', 2, 5}, {'c', 3, 1}}, "a,bc"},
+      {"what does not fit any more waits, and nobody overtakes it",
+       kEight,
+       {{'a', 1, 5}, {'b', 2, 5}, {'c', 3, 1}},
+       "a,bc"},
       {"more rows than the limit run alone", kEight, {{'a', 1, 1}, {'b', 2, 20}, {'c', 3, 1}}, "a,b,c"},
       {"exactly the limit fills a run", kEight, {{'a', 1, 8}, {'b', 2, 1}}, "a,b"},
       {"a request without rows counts as one", {2, 0, true}, {{'a', 1, 0}, {'b', 2, 0}, {'c', 3, 0}}, "ab,c"},
       {"without batching one by one", {8, 0, false}, {{'a', 1}, {'b', 2}, {'c', 3}}, "a,b,c"},
-      {"without batching other shapes keep their turn", {8, 0, false}, {{'a', 1, 1, 0, 3}, {'b', 2, 1, 0, 4}, {'c', 3, 1, 0, 3}}, "a,b,c"},
-      {"a higher priority goes first", {1, 0, true}, {{'a', 1, 1, 2}, {'b', 2, 1, 1}, {'c', 3, 1, 2}, {'d', 4, 1, 1}}, "b,d,a,c"},
+      {"without batching other shapes keep their turn",
+       {8, 0, false},
+       {{'a', 1, 1, 0, 3}, {'b', 2, 1, 0, 4}, {'c', 3, 1, 0, 3}},
+       "a,b,c"},
+      {"a higher priority goes first",
+       {1, 0, true},
+       {{'a', 1, 1, 2}, {'b', 2, 1, 1}, {'c', 3, 1, 2}, {'d', 4, 1, 1}},
+       "b,d,a,c"},
+      {"without a priority: between the first and the last",
+       {1, 0, true},
+       {{'a', 1, 1, 200}, {'b', 2}, {'c', 3, 1, 1}, {'d', 4, 1, 127}},
+       "c,d,b,a"},
+      {"among buckets too", kEight, {{'a', 1, 1, 200, 3}, {'b', 2, 1, 0, 4}, {'c', 3, 1, 1, 5}}, "c,b,a"},
       {"and shares its run with lower ones", kEight, {{'a', 1, 1, 2}, {'b', 2, 1, 1}}, "ba"},
       {"without batching too", {8, 0, false}, {{'a', 1, 1, 3}, {'b', 2, 1, 1}, {'c', 3, 1, 2}}, "b,c,a"},
-      {"other shapes wait in their own bucket", kEight, {{'a', 1, 1, 0, 3}, {'b', 2, 1, 0, 4}, {'c', 3, 1, 0, 3}}, "ac,b"},
-      {"the bucket whose first came first is next", kEight, {{'a', 1, 1, 0, 4}, {'b', 2, 1, 0, 3}, {'c', 3, 1, 0, 4}, {'d', 4, 1, 0, 3}}, "ac,bd"},
+      {"other shapes wait in their own bucket",
+       kEight,
+       {{'a', 1, 1, 0, 3}, {'b', 2, 1, 0, 4}, {'c', 3, 1, 0, 3}},
+       "ac,b"},
+      {"the bucket whose first came first is next",
+       kEight,
+       {{'a', 1, 1, 0, 4}, {'b', 2, 1, 0, 3}, {'c', 3, 1, 0, 4}, {'d', 4, 1, 0, 3}},
+       "ac,bd"},
       {"priority comes before arrival among buckets", kEight, {{'a', 1, 1, 2, 3}, {'b', 2, 1, 1, 4}}, "b,a"},
-      {"equal hashes of other shapes do not share", kEight, {{'a', 1, 1, 0, 3, 99}, {'b', 2, 1, 0, 4, 99}, {'c', 3, 1, 0, 3, 99}}, "ac,b"},
+      {"equal hashes of other shapes do not share",
+       kEight,
+       {{'a', 1, 1, 0, 3, 99}, {'b', 2, 1, 0, 4, 99}, {'c', 3, 1, 0, 3, 99}},
+       "ac,b"},
       {"the one shape and another do not share", kEight, {{'a', 1, 1, 0, 0}, {'b', 2, 1, 0, 3}}, "a,b"},
-      {"ended ones are skipped", kEight, {{'a', 1, 1, 0, 0, 0, anya::kNever, true}, {'b', 2}, {'c', 3, 1, 0, 0, 0, anya::kNever, true}, {'d', 4}}, "bd -ac"},
+      {"ended ones are skipped",
+       kEight,
+       {{'a', 1, 1, 0, 0, 0, anya::kNever, true}, {'b', 2}, {'c', 3, 1, 0, 0, 0, anya::kNever, true}, {'d', 4}},
+       "bd -ac"},
       {"expired ones are skipped", kEight, {{'a', 1, 1, 0, 0, 0, 10}, {'b', 2, 1, 0, 0, 0, 11}}, "b -a"},
       {"only dead ones", kEight, {{'a', 1, 1, 0, 0, 0, 10}, {'b', 2, 1, 0, 0, 0, 9}}, "-ab"},
       {"a dead one's rows make room", kEight, {{'a', 1, 4}, {'b', 2, 4, 0, 0, 0, 10}, {'c', 3, 4}}, "ac -b"},
@@ -139,21 +165,23 @@ TEST(BatchFormer, Orders) {
   }
 }
 
-TEST(BatchFormer, SharesTheRowsAmongIdleInstances) {
+TEST(BatchFormer, SharesTheRowsAmongTheInstances) {
   const std::vector<Arrival> eight = {{'a'}, {'b'}, {'c'}, {'d'}, {'e'}, {'f'}, {'g'}, {'h'}};
   const struct {
     const char* fact;
     Instances instances;
     const char* first;
   } table[] = {
-      {"one takes all", {1, false, 1}, "abcdefgh"},
-      {"two take half each", {2, false, 1}, "abcd"},
-      {"three take a third, rounded up", {3, false, 1}, "abc"},
-      {"more instances than rows: one each", {20, false, 1}, "a"},
-      {"none counted is still the asking one", {0, false, 1}, "abcdefgh"},
-      {"what is not worth a hop stays together", {2, false, 6}, "abcdef"},
-      {"but never above the limit", {2, false, 1000}, "abcdefgh"},
-      {"a worth below the share changes nothing", {2, false, 3}, "abcd"},
+      {"one takes all", {}, "abcdefgh"},
+      {"two take half each", {.count = 2}, "abcd"},
+      {"three take a third, rounded up", {.count = 3}, "abc"},
+      {"more instances than rows: one each", {.count = 20}, "a"},
+      {"none counted is still the asking one", {.count = 0}, "abcdefgh"},
+      {"what the others run counts in the sharing", {.count = 2, .running_rows = 4}, "abcdef"},
+      {"however much they run", {.count = 2, .running_rows = 1000}, "abcdefgh"},
+      {"what is not worth a hop stays together", {.count = 2, .worth = 6}, "abcdef"},
+      {"but never above the limit", {.count = 2, .worth = 1000}, "abcdefgh"},
+      {"a worth below the share changes nothing", {.count = 2, .worth = 3}, "abcd"},
   };
   for (const auto& row : table) {
     Table waiting(kEight);
@@ -177,7 +205,7 @@ TEST(BatchFormer, AFreedInstanceWaitsWhileOthersArrive) {
   table.add({'b', 50});
   EXPECT_EQ(table.poll(60, kFreed), "@100");  // a came at 0: until 100 its company may be followed by more
   EXPECT_EQ(table.poll(99, kFreed), "@100");
-  EXPECT_EQ(table.poll(99, {1, false, 1}), "b");  // an idle instance does not wait
+  EXPECT_EQ(table.poll(99, {.freed = false}), "b");  // an idle instance does not wait
   table.add({'c', 110});
   table.add({'d', 115});
   EXPECT_EQ(table.poll(120, kFreed), "@210");
@@ -197,10 +225,20 @@ TEST(BatchFormer, WaitingIsBoundedByTheOldestAndTheDelay) {
       {"until the first has waited the delay", kDelay, kFreed, {{'a', 10}, {'b', 100}}, 110, "ab"},
       {"a full run leaves", kDelay, kFreed, {{'a', 10, 4}, {'b', 20, 4}}, 30, "ab"},
       {"a run past the limit leaves", kDelay, kFreed, {{'a', 10, 30}, {'b', 20, 1}}, 30, "a"},
-      {"another idle instance: nobody waits", kDelay, {2, true, 1}, {{'a', 10}, {'b', 20}}, 30, "a"},
+      {"another idle instance: nobody waits",
+       kDelay,
+       {.count = 2, .idle = 2, .freed = true},
+       {{'a', 10}, {'b', 20}},
+       30,
+       "a"},
       {"no delay: nobody waits", kEight, kFreed, {{'a', 10}, {'b', 20}}, 30, "ab"},
       {"no batching: nobody waits", {8, 100, false}, kFreed, {{'a', 10}, {'b', 20}}, 30, "a"},
-      {"of two shapes the first one's wait counts", kDelay, kFreed, {{'a', 10, 1, 0, 3}, {'b', 20, 1, 0, 4}}, 30, "@110"},
+      {"of two shapes the first one's wait counts",
+       kDelay,
+       kFreed,
+       {{'a', 10, 1, 0, 3}, {'b', 20, 1, 0, 4}},
+       30,
+       "@110"},
       {"the dead are told at once", kDelay, kFreed, {{'a', 5, 1, 0, 0, 0, 30}, {'b', 10}, {'c', 20}}, 30, "-a"},
   };
   for (const auto& row : table) {
@@ -276,7 +314,11 @@ TEST(BatchFormer, RandomTrafficKeepsTheRules) {
       }
       std::vector<Request*> batch;
       std::vector<Request*> dead;
-      const Instances instances{static_cast<std::uint32_t>(up_to(4)), up_to(2) == 0, 1 + up_to(3)};
+      const Instances instances{.count = static_cast<std::uint32_t>(up_to(4)),
+                                .idle = static_cast<std::uint32_t>(up_to(3)),
+                                .running_rows = up_to(6),
+                                .worth = 1 + up_to(3),
+                                .freed = up_to(2) == 0};
       const Nanos again = former.poll(now, instances, batch, dead);
       if (again != anya::kNever) EXPECT_TRUE(again > now && again <= now + limits.max_delay);
       if (former.size() > 0 && again == anya::kNever) EXPECT_FALSE(batch.empty() && dead.empty());

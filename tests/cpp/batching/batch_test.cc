@@ -21,12 +21,22 @@ using anya::Shape;
 using anya::Status;
 using anya::TensorView;
 
+// Sanitizers end the program when memory cannot be had, unless they are told that a test asks for that.
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
+  return "allocator_may_return_null=1";
+}
+extern "C" __attribute__((visibility("default"))) const char* __tsan_default_options() {
+  return "allocator_may_return_null=1";
+}
+
 namespace {
 
 using Bytes = std::vector<std::byte>;
-constexpr DType kTypes[] = {DType::kFloat32, DType::kUInt8, DType::kInt64, DType::kFloat16, DType::kBool, DType::kFloat64};
+constexpr DType kTypes[] = {DType::kFloat32, DType::kUInt8, DType::kInt64,
+                            DType::kFloat16, DType::kBool,  DType::kFloat64};
 
-// A model with one input and one output per type, of different row sizes; each output is its input, every byte inverted.
+// A model with one input and one output per type, of different row sizes; each output is its input, every byte
+// inverted.
 ModelSchema mixed_schema() {
   ModelSchema schema;
   std::int64_t width = 1;
@@ -38,7 +48,8 @@ ModelSchema mixed_schema() {
   }
   return schema;
 }
-Status invert(std::span<const TensorView> inputs, std::span<const std::uint32_t> indices, std::span<OutputBuffer> outputs) {
+Status invert(std::span<const TensorView> inputs, std::span<const std::uint32_t> indices,
+              std::span<OutputBuffer> outputs) {
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const TensorView& input = inputs[indices[i]];
     Bytes bytes(input.bytes);
@@ -82,7 +93,8 @@ struct MixedRequest : Request {
       if (output.data == nullptr || output.bytes != input.bytes || !(output.shape == input.shape)) return false;
       if (output.dtype != input.dtype) return false;
       for (std::size_t at = 0; at < input.bytes; ++at) {
-        if (static_cast<const std::byte*>(output.data)[at] != ~static_cast<const std::byte*>(input.data)[at]) return false;
+        if (static_cast<const std::byte*>(output.data)[at] != ~static_cast<const std::byte*>(input.data)[at])
+          return false;
       }
     }
     return true;
@@ -115,7 +127,8 @@ TEST(Batch, RowsOfEveryTypeGoInAndComeBackToTheirOwner) {
     std::vector<std::unique_ptr<MixedRequest>> requests;
     std::vector<Request*> batch;
     for (const std::int64_t rows : {1, 3, 2, 1}) {
-      requests.push_back(std::make_unique<MixedRequest>(rig.owner, schema, rows, static_cast<int>(requests.size()), all, given));
+      requests.push_back(
+          std::make_unique<MixedRequest>(rig.owner, schema, rows, static_cast<int>(requests.size()), all, given));
       batch.push_back(requests.back().get());
     }
     const Status status = rig.together(batch, std::vector<bool>(6, given));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Rule 1 under fault: many threads submit, cancel, time out and fail at random while a batcher is closed at a random
-// moment. Every accepted request has exactly one outcome, its memory comes back exactly once, and the counters agree with
-// what each thread saw.
+// moment. Every accepted request has exactly one outcome, its memory comes back exactly once, and the counters agree
+// with what each thread saw.
 #include <array>
 #include <numeric>
 #include <random>
@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "batching/batcher.h"
-#include "sync/mpmc_queue.h"
 #include "support/check.h"
 #include "support/value_request.h"
 #include "support/watchdog.h"
+#include "sync/mpmc_queue.h"
 
 using namespace anya::test;
 using anya::Batcher;
@@ -112,7 +112,8 @@ struct Traffic {
 };
 
 // One thread's share: windows of requests, each followed to its end and used again.
-void submit(Traffic& traffic, std::size_t total, std::uint64_t seed, std::atomic<std::size_t>& submitted, Tally& tally) {
+void submit(Traffic& traffic, std::size_t total, std::uint64_t seed, std::atomic<std::size_t>& submitted,
+            Tally& tally) {
   std::mt19937_64 random(seed);
   const auto one_in = [&random](unsigned n) { return random() % n == 0; };
   ChaosOwner owner;
@@ -156,7 +157,8 @@ void submit(Traffic& traffic, std::size_t total, std::uint64_t seed, std::atomic
     for (Request* request : accepted) {
       // A waiting caller leaves at its deadline, whether the request is queued or running.
       if (request->wait(request->deadline) == Request::Wait::kTimedOut) {
-        Batcher::conclude(*request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpired), traffic.clock.now());
+        Batcher::conclude(*request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpired),
+                          traffic.clock.now());
       }
       if (request->wait(anya::kNever) != Request::Wait::kEnded) ++tally.wrong_lives;
       ++tally.ended[at(request->status.code)];
@@ -186,9 +188,9 @@ void chaos(std::uint64_t seed, std::size_t total, int instances, std::int64_t qu
     threads.emplace_back([&, t] { submit(traffic, total / kThreads, seed * 100 + t, submitted, tallies[t]); });
   }
   const std::size_t close_at = total / 2 + std::mt19937_64(seed)() % (total / 2);
-  ModelStats stats;
   std::uint64_t impossible = 0;
   while (submitted.load() < close_at) {
+    ModelStats stats;
     traffic.batcher.read(stats);
     const std::uint64_t ended = std::accumulate(stats.ended.begin(), stats.ended.end(), std::uint64_t{0});
     if (ended > stats.accepted || stats.in_flight != stats.accepted - ended) ++impossible;
@@ -208,7 +210,7 @@ void chaos(std::uint64_t seed, std::size_t total, int instances, std::int64_t qu
       all.refused[code] += tally.refused[code];
     }
   }
-  stats = ModelStats{};
+  ModelStats stats;
   traffic.batcher.read(stats);
   EXPECT_EQ(impossible, 0u);
   EXPECT_EQ(all.wrong_answers, 0u);
@@ -220,14 +222,17 @@ void chaos(std::uint64_t seed, std::size_t total, int instances, std::int64_t qu
   for (std::size_t code = 0; code < kErrorCodeCount; ++code) EXPECT_EQ(stats.ended[code], all.ended[code]);
   EXPECT_EQ(std::accumulate(stats.refused.begin(), stats.refused.end(), std::uint64_t{0}),
             std::accumulate(all.refused.begin(), all.refused.end(), std::uint64_t{0}));
-  const std::uint64_t refused_by_kind = all.refused[at(ErrorCode::kOverloaded)] + all.refused[at(ErrorCode::kUnavailable)];
+  const std::uint64_t refused_by_kind =
+      all.refused[at(ErrorCode::kOverloaded)] + all.refused[at(ErrorCode::kUnavailable)];
   EXPECT_EQ(refused_by_kind + all.accepted, total);
-  EXPECT_EQ(std::accumulate(stats.request_duration.counts.begin(), stats.request_duration.counts.end(), std::uint64_t{0}),
-            stats.accepted);
+  EXPECT_EQ(
+      std::accumulate(stats.request_duration.counts.begin(), stats.request_duration.counts.end(), std::uint64_t{0}),
+      stats.accepted);
   EXPECT_EQ(stats.queue_depth, 0u);
   EXPECT_EQ(stats.instances_busy, 0u);
   // It was chaos: every kind of end took place.
-  for (const ErrorCode code : {ErrorCode::kOk, ErrorCode::kCancelled, ErrorCode::kExecutionError, ErrorCode::kDeadlineExceeded}) {
+  for (const ErrorCode code :
+       {ErrorCode::kOk, ErrorCode::kCancelled, ErrorCode::kExecutionError, ErrorCode::kDeadlineExceeded}) {
     EXPECT_GT(stats.ended[at(code)], 0u);
   }
   EXPECT_GT(all.refused[at(ErrorCode::kUnavailable)], 0u);

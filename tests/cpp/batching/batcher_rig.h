@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "batching/batcher.h"
-#include "support/fake_clock.h"
 #include "support/check.h"
+#include "support/fake_clock.h"
 #include "support/turnstile.h"
 #include "support/value_request.h"
 

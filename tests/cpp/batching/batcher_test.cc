@@ -3,10 +3,10 @@
 // The batcher over a fake model: who runs where, what shares a run, who fails, what closing does.
 #include "batching/batcher.h"
 
-#include <unistd.h>
-
 #include <thread>
 #include <vector>
+
+#include <unistd.h>
 
 #include "batching/batcher_rig.h"
 #include "support/check.h"
@@ -82,6 +82,23 @@ TEST(Batcher, WhoeverWaitsComesBeforeACaller) {
   EXPECT_FALSE(rig.batcher.run_here(rig.request(1, 3.0F)));
   rig.turnstile.open();
   EXPECT_TRUE(ends(second) && ends(third));
+}
+
+TEST(Batcher, ACallerHandsItsInstanceOn) {
+  const Watchdog watchdog("a request behind a caller's run", std::chrono::seconds(20));
+  for (int round = 0; round < 20; ++round) {
+    BatcherRig rig;
+    ValueRequest& own = rig.request(1, 1.0F);
+    ValueRequest& other = rig.request(1, 2.0F);
+    rig.turnstile.shut();
+    std::thread caller([&] { EXPECT_TRUE(rig.batcher.run_here(own)); });
+    rig.turnstile.wait_for(1);
+    EXPECT_EQ(rig.enqueue(other), 1u);
+    rig.turnstile.open();
+    caller.join();
+    EXPECT_TRUE(ends(other) && other.is_right());
+    EXPECT_TRUE(own.is_right());
+  }
 }
 
 TEST(Batcher, ABatchGrowsWhileTheModelIsBusy) {
@@ -279,6 +296,8 @@ TEST(Batcher, ALoopsBatchRunsInPlaceOnlyWhenItIsKnownToBeShort) {
   } table[] = {
       {"short and known", {.run_time = 10'000}, 2, 0, true},
       {"too long", {.run_time = 60'000}, 2, 0, false},
+      {"just short enough, with the loop's own work", {.run_time = 26'500}, 2, 0, true},
+      {"just too long", {.run_time = 27'000}, 2, 0, false},
       {"turned off", {.max_in_place_microseconds = 0, .run_time = 10'000}, 2, 0, false},
       {"another shape", {.run_time = 10'000}, 2, 5, false},
       {"several that cannot share", {.batchable = false, .run_time = 10'000}, 2, 0, false},

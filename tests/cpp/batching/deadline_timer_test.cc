@@ -55,7 +55,7 @@ TEST(DeadlineTimer, EndsARequestAtItsDeadlineAndNotBefore) {
 }
 
 TEST(DeadlineTimer, AnEarlierDeadlineDoesNotWaitForALaterOne) {
-  const Watchdog watchdog("a late deadline, then an early one");
+  const Watchdog watchdog("a late deadline, then an early one", std::chrono::seconds(20));
   CountingOwner owner;
   const SteadyClock clock;
   const auto late = due(owner, clock.now() + 3600 * 1000 * kMillisecond);
@@ -97,7 +97,9 @@ TEST(DeadlineTimer, DropsWhatItWatchesWhenItGoes) {
   CountingOwner owner;
   const SteadyClock clock;
   const auto request = due(owner, clock.now() + 3600 * 1000 * kMillisecond);
-  { DeadlineTimer(clock, end).watch(*request); }
+  {
+    DeadlineTimer(clock, end).watch(*request);
+  }
   EXPECT_FALSE(request->ended());
   EXPECT_EQ(owner.reclaimed(), 0);
   request->release();

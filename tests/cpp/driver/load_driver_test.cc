@@ -20,8 +20,8 @@
 
 using namespace anya::test;
 using anya::Arrivals;
-using anya::DType;
 using anya::drive;
+using anya::DType;
 using anya::Engine;
 using anya::Error;
 using anya::ErrorCode;
@@ -66,7 +66,8 @@ struct Served {
     anya::EngineDependencies dependencies;
     dependencies.clock = std::make_shared<anya::SteadyClock>();
     dependencies.open_session = [=](auto, auto, const anya::SessionOptions&) {
-      return std::make_unique<FakeSession>(schema, [answer](auto inputs, auto, auto outputs) { return answer(inputs, outputs); });
+      return std::make_unique<FakeSession>(
+          schema, [answer](auto inputs, auto, auto outputs) { return answer(inputs, outputs); });
     };
     engine = std::make_unique<Engine>(std::move(dependencies));
     const Wire bytes = wire::model(wire::add_graph());
@@ -195,7 +196,8 @@ TEST(LoadDriver, FailedRunsAreErrorsByCodeWithTheFirstInWords) {
   options.batching.max_batch_size = 1;
   const Served served(
       [=](auto inputs, auto outputs) {
-        if (loaded->load() && calls->fetch_add(1) % 3 == 2) return Status::with_text(ErrorCode::kExecutionError, "third");
+        if (loaded->load() && calls->fetch_add(1) % 3 == 2)
+          return Status::with_text(ErrorCode::kExecutionError, "third");
         return same(inputs, outputs);
       },
       options);
@@ -206,7 +208,8 @@ TEST(LoadDriver, FailedRunsAreErrorsByCodeWithTheFirstInWords) {
     plan.rate = 2000;
     const LoadReport report = drive(*served.model, plan);
     const ModelStats after_it = served.model->stats();
-    const std::uint64_t failed = after_it.ended[at(ErrorCode::kExecutionError)] - before.ended[at(ErrorCode::kExecutionError)];
+    const std::uint64_t failed =
+        after_it.ended[at(ErrorCode::kExecutionError)] - before.ended[at(ErrorCode::kExecutionError)];
     EXPECT_GT(failed, 0u);
     EXPECT_EQ(report.errors[at(ErrorCode::kExecutionError)], failed);
     EXPECT_EQ(report.ok, after_it.ended[at(ErrorCode::kOk)] - before.ended[at(ErrorCode::kOk)]);

@@ -14,7 +14,8 @@ TEST(Histogram, AnEdgeBelongsToTheBucketItCloses) {
   const struct {
     std::uint64_t value;
     std::size_t bucket;
-  } table[] = {{0, 0},  {9, 0},  {10, 0}, {11, 1}, {20, 1}, {21, 2},
+  } table[] = {{0, 0},  {9, 0},  {10, 0},
+               {11, 1}, {20, 1}, {21, 2},
                {40, 2}, {41, 3}, {std::numeric_limits<std::uint64_t>::max(), 3}};
   for (const auto& row : table) EXPECT_EQ(bucket_of(edges, row.value), row.bucket);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An atomic that hands the processor over at random around each operation, so that interleavings which a machine with few
-// cores hardly ever shows come up in every run.
+// An atomic that hands the processor over at random around each operation, so that interleavings which a machine with
+// few cores hardly ever shows come up in every run.
 #pragma once
 
 #include <atomic>
@@ -10,8 +10,8 @@
 
 namespace anya::test {
 
-// A thread's dice; seeded by the test at the start of each thread, so that a run can be repeated (as far as the scheduler
-// allows).
+// A thread's dice; seeded by the test at the start of each thread, so that a run can be repeated (as far as the
+// scheduler allows).
 inline std::uint64_t& chaos_state() {
   thread_local std::uint64_t state = 1;
   return state;

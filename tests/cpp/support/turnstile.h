@@ -25,6 +25,10 @@ class Turnstile {
     changed_.notify_all();
     changed_.wait(lock, [this] { return open_; });
   }
+  [[nodiscard]] int arrived() {
+    const std::lock_guard lock(mutex_);
+    return arrived_;
+  }
   // Blocks until so many runs have arrived since the beginning.
   void wait_for(int arrived) {
     std::unique_lock lock(mutex_);

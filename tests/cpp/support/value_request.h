@@ -21,6 +21,7 @@ class CountingOwner final : public RequestOwner {
  public:
   void reclaim(Request*) noexcept override { reclaimed_.fetch_add(1); }
   [[nodiscard]] int reclaimed() const noexcept { return reclaimed_.load(); }
+  void reset() noexcept { reclaimed_.store(0); }
 
  private:
   std::atomic<int> reclaimed_{0};

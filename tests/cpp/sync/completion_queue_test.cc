@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "anya/completion_queue.h"
 
-#include <poll.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <memory>
 #include <thread>
 #include <vector>
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "support/check.h"
 #include "support/value_request.h"
@@ -79,8 +79,8 @@ TEST(CompletionQueue, RefusesInWordsWithoutADescriptor) {
   setrlimit(RLIMIT_NOFILE, &before);
 }
 
-// Many threads push; the one that found the list empty signals. The consumer sleeps on the descriptor alone, so a missing
-// signal would leave it asleep; and there is one signal for each emptying, not one per request.
+// Many threads push; the one that found the list empty signals. The consumer sleeps on the descriptor alone, so a
+// missing signal would leave it asleep; and there is one signal for each emptying, not one per request.
 TEST(CompletionQueue, OneSignalPerBatchAndNothingLost) {
   const Watchdog watchdog("a consumer of completions");
   constexpr std::size_t kThreads = 3;

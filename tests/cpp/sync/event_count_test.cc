@@ -11,7 +11,7 @@ using namespace anya::test;
 using anya::EventCount;
 
 TEST(EventCount, ANotificationAfterPrepareEndsTheWaitAtOnce) {
-  const Watchdog watchdog("a wait that was notified before it began");
+  const Watchdog watchdog("a wait that was notified before it began", std::chrono::seconds(20));
   EventCount event;
   const EventCount::Key key = event.prepare_wait();
   event.notify(1);

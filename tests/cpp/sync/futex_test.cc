@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sync/futex.h"
 
-#include <pthread.h>
-
 #include <csignal>
 #include <thread>
+
+#include <pthread.h>
 
 #include "support/check.h"
 #include "support/watchdog.h"
@@ -47,9 +47,9 @@ TEST(Futex, WakesWhoWaits) {
 
 TEST(Futex, ASignalHandlerInterruptsIt) {
   const Watchdog watchdog("a signal");
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = nothing;
-  struct sigaction before {};
+  struct sigaction before{};
   sigaction(SIGUSR1, &action, &before);
   const std::atomic<std::uint32_t> word{0};
   std::atomic<bool> interrupted{false};

@@ -13,10 +13,11 @@ using anya::MpmcQueue;
 
 namespace {
 
-// N producers push numbered elements, M consumers pop them: nothing is lost, nothing comes twice, and each consumer sees
-// the elements of one producer in order.
+// N producers push numbered elements, M consumers pop them: nothing is lost, nothing comes twice, and each consumer
+// sees the elements of one producer in order.
 template <template <typename> class Atom>
-void exchange(std::size_t capacity, std::size_t producers, std::size_t consumers, std::uint32_t each, std::uint64_t seed) {
+void exchange(std::size_t capacity, std::size_t producers, std::size_t consumers, std::uint32_t each,
+              std::uint64_t seed) {
   MpmcQueue<std::uint64_t, Atom> queue(capacity);
   std::vector<std::vector<std::uint64_t>> got(consumers);
   std::atomic<std::uint64_t> left{producers * each};

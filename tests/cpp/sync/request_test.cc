@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "anya/request.h"
 
-#include <pthread.h>
-
 #include <barrier>
 #include <csignal>
 #include <memory>
 #include <thread>
 #include <vector>
+
+#include <pthread.h>
 
 #include "support/check.h"
 #include "support/value_request.h"
@@ -94,9 +94,9 @@ TEST(Request, WaitEndsAtItsTimeAndTheRequestLives) {
 
 TEST(Request, ASignalHandlerInterruptsTheWait) {
   const Watchdog watchdog("an interrupted wait");
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) {};
-  struct sigaction before {};
+  struct sigaction before{};
   sigaction(SIGUSR1, &action, &before);
   CountingOwner owner;
   ValueRequest request(owner, 1, 0.0F);

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The door of a loaded model: deadlines at admission, who may run here, refusals counted, outcomes from outside.
+#include "anya/model.h"
+
+#include <memory>
+
+#include "model/model_impl.h"
+#include "support/check.h"
+#include "support/fake_clock.h"
+#include "support/turnstile.h"
+#include "support/value_request.h"
+#include "support/watchdog.h"
+
+using namespace anya::test;
+using anya::ErrorCode;
+using anya::Model;
+using anya::Nanos;
+using anya::Reason;
+using anya::Request;
+using anya::Status;
+
+namespace {
+
+constexpr Nanos kMillisecond = 1'000'000;
+
+// One model over a fake session; its requests outlive it.
+struct Rig {
+  explicit Rig(Nanos run_time = 0) {
+    auto session = std::make_unique<FakeSession>(value_schema(), [this, run_time](auto inputs, auto, auto outputs) {
+      turnstile.pass();
+      clock->advance(run_time);
+      return value_model(inputs, outputs);
+    });
+    anya::ModelInfo info;
+    info.name = "double";
+    info.version = "1";
+    info.batchable = true;
+    auto shared = std::make_shared<anya::EngineShared>(clock);
+    model = std::make_unique<Model>(std::make_unique<Model::Impl>(shared, info, std::move(session),
+                                                                  anya::Admission::Rules{true, {true}, 1 << 20},
+                                                                  anya::BatchingOptions{.max_queue_size = 2}));
+  }
+  ~Rig() {
+    turnstile.open();
+    model.reset();
+  }
+  ValueRequest& request(Nanos timeout = anya::kNever) {
+    requests.push_back(std::make_unique<ValueRequest>(owner, 1, 2.0F));
+    requests.back()->timeout = timeout;
+    return *requests.back();
+  }
+  ValueRequest& admitted(Nanos timeout = anya::kNever) {
+    ValueRequest& one = request(timeout);
+    EXPECT_TRUE(model->admit(one).ok());
+    return one;
+  }
+  std::size_t enqueue(Request& one, Status& refusal, bool watch = false) {
+    Request* const only = &one;
+    return model->enqueue({&only, 1}, watch, refusal);
+  }
+  std::uint64_t refused(ErrorCode code) const { return model->stats().refused[static_cast<std::size_t>(code)]; }
+
+  CountingOwner owner;
+  std::vector<std::unique_ptr<ValueRequest>> requests;
+  std::shared_ptr<FakeClock> clock = std::make_shared<FakeClock>();
+  Turnstile turnstile;
+  std::unique_ptr<Model> model;
+};
+
+}  // namespace
+
+TEST(Model, AdmissionStampsTheTimeAndTheDeadline) {
+  Rig rig;
+  const ValueRequest& patient = rig.admitted();
+  EXPECT_EQ(patient.accepted_at, rig.clock->now());
+  EXPECT_EQ(patient.deadline, anya::kNever);
+  EXPECT_EQ(rig.admitted(5 * kMillisecond).deadline, rig.clock->now() + 5 * kMillisecond);
+  EXPECT_EQ(rig.admitted(anya::kNever - 1).deadline, anya::kNever);  // later than time goes
+}
+
+TEST(Model, ATimeThatHasRunOutIsRefusedAtTheDoorAndCounted) {
+  Rig rig;
+  for (const Nanos timeout : {Nanos{0}, Nanos{-1}}) {
+    const Status status = rig.model->admit(rig.request(timeout));
+    EXPECT_EQ(status.code, ErrorCode::kDeadlineExceeded);
+    EXPECT_EQ(status.reason, Reason::kExpiredAtDoor);
+    EXPECT_EQ(status.value, timeout);
+  }
+  EXPECT_EQ(rig.refused(ErrorCode::kDeadlineExceeded), 2u);
+  EXPECT_EQ(rig.model->stats().accepted, 0u);
+}
+
+TEST(Model, EveryRefusalIsCountedOnce) {
+  Rig rig;
+  ValueRequest& wrong = rig.request();
+  wrong.inputs[0].dtype = anya::DType::kInt64;
+  EXPECT_EQ(rig.model->admit(wrong).code, ErrorCode::kInvalidInput);
+  ValueRequest& large = rig.request();
+  large.inputs[0].shape = {std::int64_t{1} << 40, kWidth};
+  EXPECT_EQ(rig.model->admit(large).code, ErrorCode::kInputTooLarge);
+  rig.model->count_refusal(ErrorCode::kInvalidInput);
+  EXPECT_EQ(rig.refused(ErrorCode::kInvalidInput), 2u);
+  EXPECT_EQ(rig.refused(ErrorCode::kInputTooLarge), 1u);
+  EXPECT_EQ(rig.model->stats().accepted, 0u);
+  EXPECT_EQ(rig.model->stats().name, "double");
+}
+
+// Nobody can interrupt one operator: a caller with a deadline runs its own request only once the run time is known, and
+// only when twice that fits.
+TEST(Model, ACallerWithADeadlineRunsHereOnlyWithRoomToSpare) {
+  const Watchdog watchdog("runs on the caller's thread");
+  Rig rig(kMillisecond);
+  EXPECT_FALSE(rig.model->run_here(rig.admitted(100 * kMillisecond)));  // nothing is known yet
+  EXPECT_TRUE(rig.model->run_here(rig.admitted()));
+  EXPECT_TRUE(rig.model->run_here(rig.admitted(2 * kMillisecond)));
+  EXPECT_FALSE(rig.model->run_here(rig.admitted(2 * kMillisecond - 1)));
+}
+
+TEST(Model, AFullQueueSaysSo) {
+  const Watchdog watchdog("a full queue");
+  Rig rig;
+  Status refusal;
+  // As many as usable instances: one, since the info says so; then two places in the queue.
+  rig.turnstile.shut();
+  EXPECT_EQ(rig.enqueue(rig.admitted(), refusal), 1u);
+  rig.turnstile.wait_for(1);
+  Request* const three[] = {&rig.admitted(), &rig.admitted(), &rig.admitted()};
+  EXPECT_EQ(rig.model->enqueue(three, false, refusal), 2u);
+  EXPECT_EQ(refusal.code, ErrorCode::kOverloaded);
+  EXPECT_EQ(refusal.limit, 2);
+  EXPECT_EQ(rig.refused(ErrorCode::kOverloaded), 1u);
+}
+
+TEST(Model, ConcludeDecidesOnceWithItsFacts) {
+  const Watchdog watchdog("a concluded request");
+  Rig rig;
+  Status refusal;
+  rig.turnstile.shut();
+  ValueRequest& running = rig.admitted(50 * kMillisecond);
+  EXPECT_EQ(rig.enqueue(running, refusal), 1u);
+  rig.turnstile.wait_for(1);
+  EXPECT_TRUE(rig.model->conclude(running, ErrorCode::kDeadlineExceeded, Reason::kExpired));
+  EXPECT_FALSE(rig.model->conclude(running, ErrorCode::kCancelled, Reason::kCancelled));
+  EXPECT_EQ(running.status.code, ErrorCode::kDeadlineExceeded);
+  EXPECT_EQ(running.status.value, 50 * kMillisecond);
+  rig.turnstile.open();
+  rig.model->close();
+  EXPECT_EQ(rig.model->stats().in_flight, 0u);
+  EXPECT_EQ(rig.model->stats().ended[static_cast<std::size_t>(ErrorCode::kDeadlineExceeded)], 1u);
+}
+
+// The model is stuck and nobody waits: the engine's timer ends the request all the same.
+TEST(Model, AWatchedRequestEndsAtItsDeadlineWhileTheModelIsStuck) {
+  const Watchdog watchdog("a watched deadline");
+  Rig rig;
+  Status refusal;
+  rig.turnstile.shut();
+  EXPECT_EQ(rig.enqueue(rig.admitted(), refusal), 1u);
+  rig.turnstile.wait_for(1);
+  ValueRequest& watched = rig.admitted(kMillisecond);
+  EXPECT_EQ(rig.enqueue(watched, refusal, /*watch=*/true), 1u);
+  rig.clock->advance(kMillisecond);
+  EXPECT_EQ(watched.wait(anya::kNever), Request::Wait::kEnded);
+  EXPECT_EQ(watched.status.code, ErrorCode::kDeadlineExceeded);
+  EXPECT_EQ(watched.status.reason, Reason::kExpired);
+}

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The code in the documents runs: every Python block that its file marks with `<!-- runs -->`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "<!-- runs -->\n```python\n"
+#: Document -> the packages that its blocks need beyond the engine's own, and how many blocks there are at least.
+DOCUMENTS = {"README.md": ((), 1), "docs/embedding.md": (("fastapi", "httpx2"), 6)}
+
+
+def ranker() -> bytes:
+    """features float32 [N, 4] -> scores float32 [N], their sum: the model that the documents speak of."""
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("ReduceSum", ["features", "axis"], ["scores"], keepdims=0)],
+        "graph",
+        [value("features", TensorProto.FLOAT, ["N", 4])],
+        [value("scores", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor("axis", TensorProto.INT64, [1], [1])],
+    )
+    made = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
+    return bytes(made.SerializeToString())
+
+
+def blocks(document: str) -> list[tuple[int, str]]:
+    """The marked blocks of a document, with the line of each."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    found = []
+    for match in re.finditer(re.escape(MARK) + r"(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE):
+        found.append((text.count("\n", 0, match.start(1)), match[1]))
+    return found
+
+
+@pytest.fixture
+def a_place_with_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory has models/ranker.onnx."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/ranker.onnx").write_bytes(ranker())
+    onnx.checker.check_model(ranker())
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("a_place_with_a_model")
+@pytest.mark.parametrize("document", list(DOCUMENTS))
+def test_marked_blocks_run(document: str) -> None:
+    """The marked blocks of a document run in the order of reading, each seeing what those before it defined."""
+    packages, least = DOCUMENTS[document]
+    for package in packages:
+        pytest.importorskip(package)
+    if not (ROOT / document).is_file():
+        pytest.skip(f"{document} is not beside these tests")
+    found = blocks(document)
+    assert len(found) >= least
+    names: dict[str, Any] = {"__name__": "document", "x": np.ones((2, 4), np.float32)}
+    for line, code in found:
+        # The empty lines in front make a traceback's line numbers those of the document.
+        exec(compile("\n" * line + code, str(ROOT / document), "exec"), names)
+    if "engine" in names:
+        names["engine"].close()
