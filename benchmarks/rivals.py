@@ -80,9 +80,10 @@ class QueueMicroBatcher:
 
 
 class AsyncMicroBatcher:
-    """The same, tuned: no tasks of its own, no queue object, new batches only after those just answered have asked again.
+    """The same, tuned: no tasks of its own, no queue object, a new batch only after those just answered asked again.
 
-    Requests of one event loop share a run: at most `max_batch` rows, on `workers` executor threads."""
+    Requests of one event loop share a run: at most `max_batch` rows, on `workers` executor threads.
+    """
 
     def __init__(self, run: Run, *, workers: int, max_batch: int) -> None:
         self._run = run

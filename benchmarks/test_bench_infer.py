@@ -114,7 +114,12 @@ def test_one_caller(versus: Versus, engine: anya.Engine, name: str, bar: Bar) ->
 @pytest.mark.parametrize(("name", "per_client", "limit"), [("tiny", 400, 1.5), ("medium", 100, 1.3)])
 @pytest.mark.parametrize("batcher", [rivals.QueueMicroBatcher, rivals.AsyncMicroBatcher])
 def test_64_in_flight(
-    versus: Versus, engine: anya.Engine, batcher: type[rivals.QueueMicroBatcher] | type[rivals.AsyncMicroBatcher], name: str, per_client: int, limit: float
+    versus: Versus,
+    engine: anya.Engine,
+    batcher: type[rivals.QueueMicroBatcher | rivals.AsyncMicroBatcher],
+    name: str,
+    per_client: int,
+    limit: float,
 ) -> None:
     """64 tasks of one event loop get more answers per second than through the better of two hand-written batchers.
 

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -18,7 +19,7 @@ constexpr std::chrono::milliseconds kGlance(100);  // how often signals and prog
 // The questions as Python gave them, parsed, admitted and held for the length of a drive. GIL held at both ends.
 class HeldQuestions {
  public:
-  HeldQuestions(const py::object& self, PyModel& model, const py::list& questions) : model_(model) {
+  HeldQuestions(const py::object& self, PyModel& model, const py::typing::List<py::object>& questions) : model_(model) {
     try {
       for (const py::handle question : questions) {
         PyObject* const arguments[kCallArguments] = {question.ptr(), Py_None, Py_None, Py_None, Py_None, Py_None};
@@ -51,8 +52,8 @@ class HeldQuestions {
   std::vector<PyRequest*> held_;
 };
 
-py::dict spread_of(const LoadSpread& spread) {
-  py::dict out;
+py::typing::Dict<py::str, py::object> spread_of(const LoadSpread& spread) {
+  py::typing::Dict<py::str, py::object> out;
   out["count"] = spread.count;
   out["mean"] = spread.mean;
   out["min"] = spread.min;
@@ -65,14 +66,14 @@ py::dict spread_of(const LoadSpread& spread) {
   return out;
 }
 
-py::dict report_of(const LoadReport& report) {
+py::typing::Dict<py::str, py::object> report_of(const LoadReport& report) {
   py::dict errors;
   for (std::size_t i = 1; i < report.errors.size(); ++i) {
     if (report.errors[i] == 0) continue;
     const std::string_view name = code_name(static_cast<ErrorCode>(i));
     errors[py::str(name.data(), name.size())] = report.errors[i];
   }
-  py::dict out;
+  py::typing::Dict<py::str, py::object> out;
   out["asked"] = report.asked;
   out["ok"] = report.ok;
   out["errors"] = errors;
@@ -155,7 +156,7 @@ Nanos nanos_of(const char* field, double seconds) {
   return static_cast<Nanos>(seconds * 1e9);
 }
 
-py::dict drive_model(const py::object& self, const py::list& questions, const std::string& mode, int concurrency,
+py::typing::Dict<py::str, py::object> drive_model(const py::object& self, const py::typing::List<py::object>& questions, const std::string& mode, int concurrency,
                      double rate, const std::string& arrivals, std::uint64_t seed, double warm_up, double duration,
                      const py::object& progress) {
   PyModel& model = self.cast<PyModel&>();

@@ -94,7 +94,7 @@ void register_errors(py::module_& module) {
   module.def(
       "error_codes",
       [] {
-        py::list names;
+        py::typing::List<py::str> names;
         for (int i = 1; i < kErrorCodeCount; ++i) {
           const std::string_view name = code_name(static_cast<ErrorCode>(i));
           names.append(py::str(name.data(), name.size()));

@@ -2,6 +2,7 @@
 #include "bindings.h"
 
 #include <atomic>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -61,7 +62,7 @@ class Future {
     await(timeout);
     return error_ ? error_ : py::none();
   }
-  static void add_done_callback(const py::object& self, py::object callback);
+  static void add_done_callback(const py::object& self, py::typing::Callable<py::object(py::object)> callback);
   // On the callback thread: runs what was added.
   void run_callbacks(const py::object& self);
 
@@ -146,7 +147,7 @@ void Future::run_callbacks(const py::object& self) {
   }
 }
 
-void Future::add_done_callback(const py::object& self, py::object callback) {
+void Future::add_done_callback(const py::object& self, py::typing::Callable<py::object(py::object)> callback) {
   Future& future = self.cast<Future&>();
   future.callbacks_.push_back(std::move(callback));
   if (future.done()) {
@@ -160,14 +161,12 @@ void Future::add_done_callback(const py::object& self, py::object callback) {
 
 void CallbackQueue::run() {
   for (;;) {
-    Request* request = nullptr;
     bool stop = false;
-    {
-      py::gil_scoped_release release;
+    Request* request = without_gil([&] {
       if (!stopping.load(std::memory_order_acquire)) queue.wait(kNever);
       stop = stopping.load(std::memory_order_acquire);
-      request = queue.take_all();
-    }
+      return queue.take_all();
+    });
     while (request != nullptr) {
       auto* const one = static_cast<PyRequest*>(request);
       request = request->next_completed;
@@ -180,10 +179,13 @@ void CallbackQueue::run() {
   }
 }
 
-py::object submit_future(const py::object& model, const py::object& callbacks, const py::args& arguments) {
+std::unique_ptr<Future> submit_future(const py::object& model, const py::object& callbacks, const py::object& inputs,
+                                      const py::object& outputs, const py::object& timeout, const py::object& priority,
+                                      const py::object& key, const py::object& tenant) {
   PyModel& target = model_of(model.ptr());
-  PyRequest* const request =
-      make_request(model.ptr(), target, PySequence_Fast_ITEMS(arguments.ptr()), Inputs::kSnapshot);
+  PyObject* const arguments[kCallArguments] = {inputs.ptr(),   outputs.ptr(), timeout.ptr(),
+                                               priority.ptr(), key.ptr(),     tenant.ptr()};
+  PyRequest* const request = make_request(model.ptr(), target, arguments, Inputs::kSnapshot);
   if (request == nullptr) throw py::error_already_set();
   auto future = std::make_unique<Future>(model, request, callbacks);
   Request* const only = request;
@@ -192,7 +194,7 @@ py::object submit_future(const py::object& model, const py::object& callbacks, c
     set_error(refusal, target.model->info());
     throw py::error_already_set();
   }
-  return py::cast(std::move(future));
+  return future;
 }
 
 }  // namespace
@@ -214,7 +216,8 @@ void register_future(py::module_& module) {
            "Ends the request as cancelled unless it has ended. True if this call did it. A run under way goes on and its "
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
-      .def_static("_submit", &submit_future)
+      .def_static("_submit", &submit_future, py::arg("model"), py::arg("callbacks"), py::arg("inputs"), py::arg("outputs"),
+                  py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"))
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it has "
            "ended already. What fn raises goes to sys.unraisablehook.");

@@ -9,11 +9,7 @@ namespace anya::python {
 
 Waited wait_for(PyRequest& request, Nanos until) {
   for (;;) {
-    Request::Wait result{};
-    {
-      py::gil_scoped_release release;
-      result = request.wait(until);
-    }
+    const Request::Wait result = without_gil([&] { return request.wait(until); });
     if (result == Request::Wait::kEnded) return Waited::kEnded;
     if (result == Request::Wait::kTimedOut) return Waited::kTimedOut;
     if (PyErr_CheckSignals() != 0) return Waited::kRaised;
@@ -113,13 +109,13 @@ py::tuple spec_of(const TensorSpec& spec) {
   return py::make_tuple(spec.name, py::str(type.data(), type.size()), py::tuple(shape));
 }
 
-py::dict info_of(const PyModel& self) {
+py::typing::Dict<py::str, py::object> info_of(const PyModel& self) {
   const ModelInfo& info = self.model->info();
   py::list inputs;
   for (const TensorSpec& spec : info.inputs) inputs.append(spec_of(spec));
   py::list outputs;
   for (const TensorSpec& spec : info.outputs) outputs.append(spec_of(spec));
-  py::dict out;
+  py::typing::Dict<py::str, py::object> out;
   out["name"] = info.name;
   out["version"] = info.version;
   out["digest"] = info.digest;

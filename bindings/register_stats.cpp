@@ -6,8 +6,8 @@
 namespace anya::python {
 namespace {
 
-py::dict by_code(const std::array<std::uint64_t, kErrorCodeCount>& counts) {
-  py::dict out;
+py::typing::Dict<py::str, py::int_> by_code(const std::array<std::uint64_t, kErrorCodeCount>& counts) {
+  py::typing::Dict<py::str, py::int_> out;
   for (std::size_t i = 0; i < counts.size(); ++i) {
     const std::string_view name = code_name(static_cast<ErrorCode>(i));
     out[py::str(name.data(), name.size())] = counts[i];

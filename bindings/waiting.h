@@ -14,6 +14,16 @@ enum class Waited : std::uint8_t {
   kRaised,    // a signal handler raised: Python's error is set
 };
 
+// Runs `wait` with the GIL released. The GIL comes back by a plain call, not by a destructor: in an interpreter that is
+// ending that call ends the thread, which unwinds it, and unwinding out of a destructor would end the process.
+template <typename Wait>
+auto without_gil(Wait&& wait) {
+  PyThreadState* const state = PyEval_SaveThread();
+  auto result = wait();
+  PyEval_RestoreThread(state);
+  return result;
+}
+
 // Waits for the outcome with the GIL released, until `until` on the steady clock. GIL held on entry and exit.
 Waited wait_for(PyRequest& request, Nanos until);
 

@@ -50,7 +50,9 @@ NOT_PURE = {
 # A pure module may still take what describes a path, and config reads the one file it is named for.
 PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os")}
 PURE_OS_NAMES = {"PathLike", "fspath"}
-CORE_IMPORTERS = {"__init__", "_engine", "_event_loops", "_info", "_load_driver", "_options", "_prometheus"}
+CORE_IMPORTERS = {
+    *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
+}
 # Libraries that one module speaks to, so that replacing them is a change of one file.
 OWNED_LIBRARIES = {"prometheus_client": {"_prometheus"}, "ctypes": {"_cuda"}, "rich": {"_progress"}}
 

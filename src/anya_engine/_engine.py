@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Mapping
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from . import _core
 from ._event_loops import EventLoops
@@ -82,14 +82,14 @@ class Engine:
         if library.note:
             _log.info("%s", library.note)
         self._core = _core.Engine(library.path)
-        self._loops = EventLoops()
+        self._loops = EventLoops(self._core)
         self._callbacks = _core.CallbackQueue()
-        self._callback_thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []  # the one that runs callbacks, once somebody has submitted
         self._callback_lock = threading.Lock()
         self._closed = False
         self._models = ModelTable(self._core, library, config.models)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks)
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._threads)
         try:
             for name, model in config.models.items():
                 if model.source is not None:
@@ -197,7 +197,7 @@ class Engine:
     ) -> _core.Future:
         """Ask and go on; the answer is in the `Future`. The inputs are copied: the caller may change them at once."""
         model = self._models.find(name, version)
-        if self._callback_thread is None:
+        if not self._threads:
             self._start_callback_thread()
         return _core.Future._submit(model, self._callbacks, inputs, outputs, timeout, priority, key, tenant)
 
@@ -297,12 +297,10 @@ class Engine:
             self._finalizer.detach()
             return
         self._finalizer()
-        thread = self._callback_thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        _join(self._threads)  # whom another closer may still be waiting for
         self._loops.close()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -341,16 +339,22 @@ class Engine:
 
     def _start_callback_thread(self) -> None:
         with self._callback_lock:
-            if self._callback_thread is None:
-                self._callback_thread = threading.Thread(
-                    target=self._callbacks.run, name="anya-callbacks", daemon=True
-                )
-                self._callback_thread.start()
+            if not self._threads and self._core.is_owner_process:
+                thread = threading.Thread(target=self._callbacks.run, name="anya-callbacks", daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
 
-def _shut(core: _core.Engine, callbacks: _core.CallbackQueue) -> None:
+def _shut(core: _core.Engine, callbacks: _core.CallbackQueue, threads: list[threading.Thread]) -> None:
     core.close()
     callbacks.stop()
+    _join(threads)  # a thread that the interpreter's end meets in the core would take the process with it
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join()
 
 
 _NOTHING: Mapping[str, int] = {}

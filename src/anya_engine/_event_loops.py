@@ -17,7 +17,8 @@ Loop = asyncio.AbstractEventLoop
 class EventLoops:
     """The core's side of every loop that has asked. Thread-safe; each entry is used on its own loop's thread only."""
 
-    def __init__(self) -> None:
+    def __init__(self, core: _core.Engine) -> None:
+        self._core = core
         self._lock = threading.Lock()
         self._closed = False
         # Read without the lock by the hot path; changed under it.
@@ -70,6 +71,8 @@ class EventLoops:
 
     def _of_a_closed_loop(self) -> _core.EventLoop | None:
         """A served loop that has been closed leaves its core part to the next one: descriptors do not pile up."""
+        if not self._core.is_owner_process:
+            return None  # its descriptor is the parent's too: reading it would take the parent's news away
         for loop, served in list(self.by_loop.items()):
             if loop.is_closed():
                 served.abandon_turn()

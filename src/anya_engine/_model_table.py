@@ -10,8 +10,8 @@ from itertools import count
 from os import PathLike, fspath
 from typing import NoReturn
 
-from . import _core
 from . import _checks as check
+from . import _core
 from ._cuda import preload_cuda
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
@@ -106,7 +106,8 @@ class ModelTable:
             there = f"loaded: {', '.join(sorted(self.serving)) or 'nothing'}"
             raise ModelNotFound(f"there is no model {name!r}; {there}", field="name", value=name)
         there = ", ".join(key[1] for key in self.loaded if key[0] == name)
-        raise ModelNotFound(f"model {name!r} has no version {version!r}; it has {there}", field="version", value=version)
+        message = f"model {name!r} has no version {version!r}; it has {there}"
+        raise ModelNotFound(message, field="version", value=version)
 
     def infos(self) -> list[ModelInfo]:
         """Every loaded version, in the order of loading."""

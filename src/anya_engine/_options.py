@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from . import _core
-from .config import ModelConfig
+from .config import ModelConfig, Provider
 
 __all__ = ["core_options"]
 
@@ -36,8 +36,8 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     return options
 
 
-def _provider(provider: object) -> _core.ProviderOptions:
+def _provider(provider: Provider) -> _core.ProviderOptions:
     if isinstance(provider, str):
         return _core.ProviderOptions(provider, [])
-    name, options = provider  # type: ignore[misc]  # validated by ModelConfig
+    name, options = provider
     return _core.ProviderOptions(name, [(str(key), str(value)) for key, value in options.items()])

@@ -51,7 +51,9 @@ class EngineCollector(Collector):
             "anya_requests", "Accepted requests that have ended, by outcome.", labels=[*_LABELS, "outcome", "role"]
         )
         errors = CounterMetricFamily(
-            "anya_request_errors", "Requests that failed or were refused at the door, by code.", labels=[*_LABELS, "type"]
+            "anya_request_errors",
+            "Requests that failed or were refused at the door, by code.",
+            labels=[*_LABELS, "type"],
         )
         depth = GaugeMetricFamily("anya_queue_depth", "Requests waiting now.", labels=_LABELS)
         in_flight = GaugeMetricFamily("anya_inflight_requests", "Requests accepted and not ended.", labels=_LABELS)
@@ -84,7 +86,7 @@ def _seconds(name: str, documentation: str) -> HistogramMetricFamily:
 
 
 def _add_histogram(family: HistogramMetricFamily, labels: list[str], snapshot: HistogramSnapshot) -> None:
-    bounds = [*(floatToGoString(edge) for edge in snapshot.edges), "+Inf"]
+    bounds = [*(str(floatToGoString(edge)) for edge in snapshot.edges), "+Inf"]  # type: ignore[no-untyped-call]
     # The total is the last cumulative bucket of the same snapshot, so `le="+Inf"` and `_count` always agree.
     buckets = list(zip(bounds, accumulate(snapshot.counts), strict=True))
     family.add_metric(labels, buckets=buckets, sum_value=snapshot.sum)

@@ -40,8 +40,8 @@ class BatchingConfig:
         max_queue_size: Requests waiting at most; one more is refused with `Overloaded` (Triton's 0 = unbounded does
             not exist here).
         max_in_place_microseconds: A batch that an event loop submits runs on the loop's own thread when it is predicted
-            to take less than this: a hop to a worker and back costs about as much; 2 more for each request in it, half of
-            what the loop spends on it anyway. 0: never.
+            to take less than this: a hop to a worker and back costs about as much; 2 more for each request in it,
+            half of what the loop spends on it anyway. 0: never.
         force: Batch even if the check at load says that rows depend on their company. Answers may then differ.
     """
 

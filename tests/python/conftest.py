@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from models.make_models import MODELS
-from python.support import assert_at_rest
 
 import anya_engine as anya
+
+pytest.register_assert_rewrite("python.support")
+
+from python.support import assert_at_rest  # noqa: E402  # after the line above, so that its asserts explain themselves
 
 #: load(name, version=, config=): a model of the table, loaded under its own name.
 Load = Callable[..., anya.ModelInfo]

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the engine's tests share: inputs, plain ONNX Runtime to compare with, waiting without sleeping, fresh processes."""
+"""What the engine's tests share: inputs, plain ONNX Runtime to compare with, waits without sleep, fresh processes."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import pytest
 from models.make_models import MODELS
 
 import anya_engine as anya
@@ -81,11 +83,34 @@ def until(condition: Callable[[], bool], what: str = "condition") -> None:
         os.sched_yield()
 
 
+async def until_in_loop(condition: Callable[[], bool], what: str = "condition") -> None:
+    """Like `until`, giving the loop its turns."""
+    end = time.monotonic() + HUNG
+    while not condition():
+        assert time.monotonic() < end, f"never came: {what}"
+        await asyncio.sleep(0)
+
+
 def assert_at_rest(engine: anya.Engine) -> None:
     """Rule 1: nothing is in flight, and accepted is exactly the sum of the outcomes, for every version."""
     until(lambda: all(m.in_flight == 0 and m.queue_depth == 0 for m in engine.stats().models), "rest")
     for model in engine.stats().models:
         assert model.accepted == sum(model.ended.values()), (model.name, model.accepted, model.ended)
+
+
+def ask_infer(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
+    """Ask and wait."""
+    return engine.infer(*arguments, **more)
+
+
+def ask_submit(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
+    """Ask through a Future."""
+    return engine.submit(*arguments, **more).result(HUNG)
+
+
+def ask_async(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
+    """Ask from a loop of its own."""
+    return asyncio.run(engine.infer_async(*arguments, **more))
 
 
 @contextmanager
@@ -123,5 +148,27 @@ from python.support import ONE, SPINS, floats, slow_inputs, until, stats_of
 def assert_clean(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """The process ended by itself, silently, after printing these words."""
     assert done.returncode == 0, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert done.stderr == ""
-    assert done.stdout.split() == list(words)
+    assert (done.stdout.split(), done.stderr) == (list(words), "")
+
+
+def on_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
+    """Run on uvloop, where it is installed."""
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+on_every_loop = pytest.mark.parametrize("run", [asyncio.run, on_uvloop])
+
+
+async def crowd(engine: anya.Engine, count: int, seed: int = 0) -> None:
+    """So many tasks at once, each with numbers of its own, each gets its own answer."""
+    xs = [floats(1, 3, seed=seed * 1000 + index) for index in range(count)]
+    answers = await asyncio.gather(*(engine.infer_async("unnamed_batch", {"x": x}) for x in xs))
+    for x, answer in zip(xs, answers, strict=True):
+        np.testing.assert_array_equal(answer["y"], 2 * x)
+
+
+def open_descriptors() -> int:
+    """How many file descriptors this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))

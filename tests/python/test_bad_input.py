@@ -3,32 +3,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import datetime
+import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from python.conftest import Load
-from python.support import HUNG, floats, stats_of
+from python.support import ask_async, ask_infer, ask_submit, floats, stats_of
 
 import anya_engine as anya
 
 Ask = Callable[..., Any]
-
-
-def ask_infer(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
-    return engine.infer(*arguments, **more)
-
-
-def ask_submit(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
-    return engine.submit(*arguments, **more).result(HUNG)
-
-
-def ask_async(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
-    return asyncio.run(engine.infer_async(*arguments, **more))
 
 
 every_way = pytest.mark.parametrize("ask", [ask_infer, ask_submit, ask_async])
@@ -84,7 +71,7 @@ WRONG_TYPES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "None": (None, ("'x'", "NoneType", "NumPy array")),
     "number": (1.5, ("'x'", "float", "NumPy array")),
     "str": ("words", ("'x'", "str", "NumPy array")),
-    "date": (datetime.date(2020, 1, 1), ("'x'", "date", "NumPy array")),
+    "date": (dt.date(2020, 1, 1), ("'x'", "date", "NumPy array")),
 }
 
 

@@ -106,12 +106,15 @@ def test_what_is_not_there_is_named(engine: anya.Engine, load: Load, tmp_path: P
     load("unnamed_batch")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_bytes(b"")
-    source = tmp_path / {
-        "missing": "none.onnx",
-        "missing folder": "none/model.onnx",
-        "empty folder": "empty",
-        "file under a file": "file/model.onnx",
-    }[case]
+    source = (
+        tmp_path
+        / {
+            "missing": "none.onnx",
+            "missing folder": "none/model.onnx",
+            "empty folder": "empty",
+            "file under a file": "file/model.onnx",
+        }[case]
+    )
     with pytest.raises(anya.ModelLoadError, match=str(tmp_path)):
         engine.load("new", source)
     untouched(engine)

@@ -17,7 +17,7 @@ from python.support import HUNG, assert_at_rest, floats, slow_inputs
 import anya_engine as anya
 
 THREADS = 6
-ROUNDS = 2500
+ROUNDS = 8000
 TASKS = 32
 
 Outcomes = collections.Counter[str]
@@ -26,7 +26,8 @@ Outcomes = collections.Counter[str]
 class Chaos:
     """One engine, a table of models, and what happened to every request that was made."""
 
-    def __init__(self, engine: anya.Engine) -> None:
+    def __init__(self, engine: anya.Engine, rounds: int) -> None:
+        self.rounds = rounds
         self.engine = engine
         self.lock = threading.Lock()
         self.outcomes: Outcomes = collections.Counter()
@@ -65,7 +66,7 @@ class Chaos:
         dice = random.Random(seed)
         counted: Outcomes = collections.Counter()
         held: list[tuple[Any, Any]] = []
-        for _ in range(ROUNDS):
+        for _ in range(self.rounds):
             name, inputs, wanted = self.question(dice)
             timeout = dice.choice([None, None, None, 1.0, 0.0005])
             counted["made"] += 1
@@ -129,7 +130,7 @@ class Chaos:
 
     def run(self, *more: Any) -> None:
         """Everybody at once; returns when all are done."""
-        loops = [lambda seed=seed: asyncio.run(self.in_a_loop(seed, ROUNDS // TASKS * 4)) for seed in (91, 92)]
+        loops = [lambda seed=seed: asyncio.run(self.in_a_loop(seed, self.rounds // TASKS * 4)) for seed in (91, 92)]
         work = [lambda seed=seed: self.in_a_thread(seed) for seed in range(THREADS)]
         threads = [threading.Thread(target=self.guarded, args=(each,)) for each in (*work, *loops, *more)]
         churn = threading.Thread(target=self.guarded, args=(self.other_versions,))
@@ -156,12 +157,14 @@ class Chaos:
 def test_everybody_at_once() -> None:
     """Threads, loops, cancellations, deadlines, failing runs, full queues and changing versions: one outcome each."""
     with anya.Engine() as engine:
-        chaos = Chaos(engine)
+        chaos = Chaos(engine, ROUNDS)
         chaos.run()
         assert chaos.wrong == []
         assert_at_rest(engine)
         outcomes = chaos.outcomes
-        assert outcomes.pop("made") == sum(outcomes.values())
+        made = outcomes.pop("made")
+        assert made == sum(outcomes.values())
+        assert made > 100_000
         assert outcomes["OK"] > outcomes["CANCELLED"] > 0
         assert outcomes["EXECUTION_ERROR"] > 0
 
@@ -171,7 +174,7 @@ def test_closing_in_the_middle() -> None:
     """close() while everybody asks: what was accepted ends, what comes later is refused, nothing hangs, sums agree."""
     for asked in (10, 500, 3000):
         engine = anya.Engine()
-        chaos = Chaos(engine)
+        chaos = Chaos(engine, ROUNDS // 4)
 
         def close(engine: anya.Engine = engine, asked: int = asked) -> None:
             while sum(model.accepted for model in engine.stats().models) < asked:

@@ -14,30 +14,20 @@ import numpy as np
 import pytest
 from models.make_models import ELEMENT_TYPES
 from python.conftest import Load
-from python.support import HUNG, assert_same, expected, floats, slow_inputs, stats_of
+from python.support import ask_async, ask_infer, ask_submit, assert_same, expected, floats, slow_inputs, stats_of
 
 import anya_engine as anya
 
 Ask = Callable[..., Any]
 
 
-def ask_infer(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
-    return engine.infer(*arguments, **more)
-
-
-def ask_submit(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
-    return engine.submit(*arguments, **more).result(HUNG)
-
-
-def ask_async(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
-    return asyncio.run(engine.infer_async(*arguments, **more))
-
-
 def ask_detailed(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
+    """Ask for details, and take the outputs."""
     return engine.infer_detailed(*arguments, **more).outputs
 
 
 def ask_detailed_async(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
+    """Ask for details from a loop, and take the outputs."""
     return asyncio.run(engine.infer_detailed_async(*arguments, **more)).outputs
 
 
@@ -265,7 +255,7 @@ def test_a_broadcast_row_is_read_right(engine: anya.Engine, load: Load) -> None:
 
 
 def test_the_response_tells_how_the_answer_came_about(engine: anya.Engine, load: Load) -> None:
-    """infer_detailed names the version, the run and the times, and says that nothing was degraded, cached or changed."""
+    """infer_detailed names the version, the run and the times, and says that nothing was cached or changed."""
     load("unnamed_batch", version="blue")
     first, second = (engine.infer_detailed("unnamed_batch", floats(3, 3)) for _ in range(2))
     assert (first.version, first.served_by, first.batch_size) == ("blue", "unnamed_batch", 3)

@@ -107,7 +107,8 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
     // other one over and over.
     const std::int64_t count = std::max<std::int64_t>(1, instances.count);
     const std::int64_t even = (bucket->rows + instances.running_rows + count - 1) / count;
-    const std::int64_t share = std::clamp<std::int64_t>(std::max(even, instances.worth), 1, limits_.max_rows);
+    const std::int64_t most = std::min(limits_.max_rows, instances.paying);
+    const std::int64_t share = std::clamp<std::int64_t>(std::max(even, instances.worth), 1, std::max<std::int64_t>(1, most));
     std::int64_t rows = 0;
     do {
       const bool last = bucket->head->next_waiting == nullptr;

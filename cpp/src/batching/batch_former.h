@@ -35,6 +35,7 @@ class BatchFormer {
     std::uint32_t idle = 1;         // that could take work now, the asking one included
     std::int64_t running_rows = 0;  // in the runs of the others
     std::int64_t worth = 1;         // rows that are better run here than shared with another instance
+    std::int64_t paying = INT64_MAX;  // rows beyond which a larger batch costs as much per row
     bool freed = false;             // the asking one has just finished a run
   };
   // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended to).

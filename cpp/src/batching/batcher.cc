@@ -11,6 +11,7 @@ namespace {
 
 // What waking another thread costs, about: less work than this is not worth sharing.
 constexpr Nanos kHop = 50'000;
+constexpr std::uint64_t kExploreEvery = 256;  // batches
 // What an event loop spends on a request besides the run is twice this, about: a batch that adds no more than half to it
 // is not worth a hop either.
 constexpr Nanos kLoopWork = 2'000;
@@ -172,6 +173,9 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       instances.idle = gate_.view().free() + 1;
       instances.running_rows = running_rows_.load(std::memory_order_relaxed);
       instances.worth = cost_.rows_within(kHop);
+      instances.paying = cost_.paying_rows();
+      // Now and then one step more, since what a size costs can change.
+      if (++formed_ % kExploreEvery == 0 && instances.paying < limits_of(setup_).max_rows) instances.paying *= 2;
       instances.freed = freed;
       again = former_.poll(clock_.now(), instances, instance.batch, instance.dead);
       running_rows_.fetch_add(rows_of(instance.batch), std::memory_order_relaxed);

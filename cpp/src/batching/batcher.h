@@ -114,6 +114,7 @@ class Batcher {
   Mutex closing_;  // one closer at a time
   Mutex scheduling_;
   BatchFormer former_ GUARDED_BY(scheduling_);
+  std::uint64_t formed_ GUARDED_BY(scheduling_) = 0;  // batches formed
 
   // Last member: joined before anything above it is destroyed.
   std::vector<std::jthread> workers_;

@@ -16,15 +16,28 @@ namespace anya {
 class CostModel {
  public:
   void observe(std::int64_t rows, Nanos duration) noexcept {
-    std::atomic<Nanos>& mean = means_[bucket(rows)];
-    const Nanos old = mean.load(std::memory_order_relaxed);  // relaxed throughout: each average stands for itself
-    if (old == 0) {
-      mean.store(duration, std::memory_order_relaxed);
-      return;
+    const std::size_t at = bucket(rows);
+    average(means_[at], duration);
+    average(per_row_[at], duration / (rows > 1 ? rows : 1));
+    // Relaxed throughout: each number stands for itself.
+    const std::uint32_t seen = seen_[at].load(std::memory_order_relaxed);
+    if (seen < kEnough) seen_[at].store(seen + 1, std::memory_order_relaxed);
+  }
+
+  // The largest batch that pays: the smallest power of two of rows whose cost per row is within 3 % of the best known, or
+  // one step more while too little is known of that. Nothing known: no limit.
+  [[nodiscard]] std::int64_t paying_rows() const noexcept {
+    Nanos best = 0;
+    std::size_t best_at = 0;
+    for (std::size_t at = 0; at < kBuckets; ++at) {
+      const Nanos cost = per_row_[at].load(std::memory_order_relaxed);
+      if (cost == 0 || (best != 0 && cost * 100 > best * 97)) continue;
+      best = cost;
+      best_at = at;
     }
-    // Down fast, up slowly and never by more than threefold: what a run costs is its time when nothing held it up.
-    const Nanos step = duration < old ? (duration - old) / 4 : (duration < 4 * old ? duration - old : 3 * old) / 16;
-    mean.store(old + step, std::memory_order_relaxed);
+    if (best == 0) return INT64_MAX;
+    if (best_at + 1 < kBuckets && seen_[best_at + 1].load(std::memory_order_relaxed) < kEnough) ++best_at;
+    return std::int64_t{1} << best_at;
   }
 
   // An upper estimate; 0: nothing known. A size never seen is taken to cost in proportion to the next smaller one.
@@ -57,7 +70,18 @@ class CostModel {
     return width < kBuckets ? width : kBuckets - 1;
   }
 
-  std::array<std::atomic<Nanos>, kBuckets> means_{};
+  static void average(std::atomic<Nanos>& mean, Nanos value) noexcept {
+    const Nanos old = mean.load(std::memory_order_relaxed);
+    // Down fast, up slowly and never by more than threefold: what a run costs is its time when nothing held it up.
+    const Nanos step = value < old ? (value - old) / 4 : (value < 4 * old ? value - old : 3 * old) / 16;
+    mean.store(old == 0 ? value : old + step, std::memory_order_relaxed);
+  }
+
+  static constexpr std::uint32_t kEnough = 8;  // observations before a size is believed not to pay
+
+  std::array<std::atomic<Nanos>, kBuckets> means_{};    // of a run
+  std::array<std::atomic<Nanos>, kBuckets> per_row_{};  // of a run, divided by its rows
+  std::array<std::atomic<std::uint32_t>, kBuckets> seen_{};
 };
 
 }  // namespace anya

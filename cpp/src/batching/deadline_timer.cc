@@ -8,6 +8,9 @@
 
 namespace anya {
 namespace {
+constexpr std::size_t kSmall = std::size_t{4} << 20U;     // ended requests may keep so many bytes
+constexpr std::size_t kOverhead = std::size_t{16} << 10U;  // what a request weighs besides its tensors; generous
+
 bool later(const Request* a, const Request* b) noexcept { return a->deadline > b->deadline; }
 }  // namespace
 
@@ -30,16 +33,27 @@ void DeadlineTimer::watch(Request& request) noexcept {
     // Sequentially consistent against next_wake_: either we see the time the thread is about to sleep until, or its last
     // look at the arrivals sees us.
   } while (!arrivals_.compare_exchange_weak(newest, &request, std::memory_order_seq_cst, std::memory_order_relaxed));
-  if (request.deadline < next_wake_.load(std::memory_order_seq_cst)) wake_.notify(1);
+  const std::size_t mine = weight(request);
+  // Relaxed: only how often the thread sweeps hangs on it.
+  const std::size_t arrived = arrived_weight_.fetch_add(mine, std::memory_order_relaxed) + mine;
+  if (arrived >= kSmall || request.deadline < next_wake_.load(std::memory_order_seq_cst)) wake_.notify(1);
+}
+
+std::size_t DeadlineTimer::weight(const Request& request) noexcept {
+  std::size_t bytes = kOverhead;
+  for (const TensorView& input : request.inputs) bytes += input.bytes;
+  return bytes;
 }
 
 void DeadlineTimer::take_arrivals() {
+  arrived_weight_.store(0, std::memory_order_relaxed);
   Request* request = arrivals_.exchange(nullptr, std::memory_order_seq_cst);
   while (request != nullptr) {
     Request* const next = request->next_watched;
     if (request->ended()) {
       request->release();
     } else {
+      weight_ += weight(*request);
       heap_.push_back(request);
       std::push_heap(heap_.begin(), heap_.end(), later);
     }
@@ -49,12 +63,15 @@ void DeadlineTimer::take_arrivals() {
 
 // Most requests end long before their deadline; without this the heap would hold a deadline's worth of finished ones.
 void DeadlineTimer::forget_ended() {
-  if (heap_.size() < forget_at_) return;
+  if (weight_ < std::max(forget_at_, kSmall)) return;
   const auto ended = std::partition(heap_.begin(), heap_.end(), [](const Request* r) { return !r->ended(); });
-  for (auto it = ended; it != heap_.end(); ++it) (*it)->release();
+  for (auto it = ended; it != heap_.end(); ++it) {
+    weight_ -= weight(**it);
+    (*it)->release();
+  }
   heap_.erase(ended, heap_.end());
   std::make_heap(heap_.begin(), heap_.end(), later);
-  forget_at_ = std::max<std::size_t>(4096, heap_.size() * 2);
+  forget_at_ = weight_ * 2;
 }
 
 void DeadlineTimer::work() noexcept {
@@ -67,6 +84,7 @@ void DeadlineTimer::work() noexcept {
       std::pop_heap(heap_.begin(), heap_.end(), later);
       Request* const request = heap_.back();
       heap_.pop_back();
+      weight_ -= weight(*request);
       expire_(*request);
       request->release();
     }

@@ -14,7 +14,8 @@ namespace anya {
 
 // Ends requests at their deadline even when no thread waits for them and the model is stuck. One per engine.
 // Thread-safe. watch never blocks and takes no lock: requests arrive through a list that the timer's thread takes whole.
-// Holds a reference of each watched request until its deadline or its end has been noticed.
+// Holds a reference of each watched request until its deadline, or until a sweep has noticed that it ended: what ended
+// requests keep in memory stays below a few MB or what the live ones hold, whichever is more.
 class DeadlineTimer {
  public:
   // `expire` is called on the timer's thread for a request whose deadline has passed and that nobody has claimed yet.
@@ -28,19 +29,22 @@ class DeadlineTimer {
 
  private:
   void work() noexcept;
+  static std::size_t weight(const Request& request) noexcept;  // bytes it keeps alive, about
   void take_arrivals();
   void forget_ended();
 
   const Clock& clock_;
   const std::function<void(Request&)> expire_;
   std::atomic<Request*> arrivals_{nullptr};
+  std::atomic<std::size_t> arrived_weight_{0};
   std::atomic<Nanos> next_wake_{kNever};
   std::atomic<bool> stopping_{false};
   EventCount wake_;
 
   // Owned by the timer's thread.
   std::vector<Request*> heap_;  // earliest deadline on top
-  std::size_t forget_at_ = 4096;
+  std::size_t weight_ = 0;      // of what is in the heap
+  std::size_t forget_at_ = 0;
 
   // Last member: joined before anything above it is destroyed.
   std::jthread thread_;

@@ -139,7 +139,6 @@ LoadReport QueueDriver::closed_loop() {
   const auto wanted = static_cast<std::size_t>(plan_.concurrency);
   for (Nanos now = model_.now(); now < end_ && !stopped() && !closed_; now = model_.now()) {
     for (std::size_t missing = wanted - in_flight_; missing > 0; --missing) add_question(model_.now());
-    // Who is refused asks again, but not at once: that would be a different load.
     send();
     // Who is refused asks again, but not at once: that would be a different load.
     if (wait(in_flight_ == wanted ? end_ : std::min(end_, now + kMillisecond))) collect();

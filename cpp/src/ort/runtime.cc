@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ort/runtime.h"
 
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <utility>
 
@@ -32,6 +36,20 @@ void forward_log(void* self, int, const char*, const char*, const char*, const c
     (*static_cast<const LogSink*>(self))(clean_text(message != nullptr ? message : ""));
   } catch (...) {
   }
+}
+
+// ONNX Runtime has a thread of its own (telemetry, since 1.32), and its exit handlers wait for it: in a forked child,
+// where that thread does not exist, for ever. Exit handlers run last first, so this one comes before the library's.
+void leave_child_at_exit(int status, void* opener) noexcept {
+  if (static_cast<std::intptr_t>(getpid()) == reinterpret_cast<std::intptr_t>(opener)) return;
+  std::fflush(nullptr);
+  _exit(status);
+}
+
+void watch_exit() {
+  // Once per process and its children: who opens the library again in a child still has the parent's thread missing.
+  [[maybe_unused]] static const int watched =
+      on_exit(&leave_child_at_exit, reinterpret_cast<void*>(static_cast<std::intptr_t>(getpid())));
 }
 
 // The files of external weights in ONNX Runtime's three arrays. Borrows from the NamedBytes.
@@ -68,6 +86,7 @@ RuntimeImpl::RuntimeImpl(Library library, LogSink log) : library_(std::move(libr
   RawEnv* env = nullptr;
   check(api(), api().create_env(kFatal, "anya", &env), ErrorCode::kConfigError, "ONNX Runtime's environment");
   env_ = EnvHandle(env, {&api()});
+  watch_exit();
   RawMemoryInfo* memory = nullptr;
   check(api(), api().create_cpu_memory_info(kDeviceAllocator, kDefaultMemory, &memory), ErrorCode::kConfigError,
         "ONNX Runtime's CPU memory");

@@ -7,6 +7,7 @@ import argparse
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -73,12 +74,12 @@ def _in_parts(
     """Requests of max_batch_size rows, enough of them under way to keep every instance busy."""
     window = 2 * info.instances
     step = info.max_batch_size
-    waiting: deque[tuple[int, object]] = deque()
+    waiting: deque[tuple[int, Any]] = deque()
     parts: list[Arrays] = []
 
     def take() -> None:
         end, future = waiting.popleft()
-        parts.append(future.result())  # type: ignore[attr-defined]  # the core's Future
+        parts.append(future.result())
         done(end)
 
     for first in range(0, rows, step):

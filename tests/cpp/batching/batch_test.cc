@@ -61,7 +61,7 @@ Status invert(std::span<const TensorView> inputs, std::span<const std::uint32_t>
 
 // A request to that model whose bytes are all its own.
 struct MixedRequest : Request {
-  MixedRequest(anya::RequestOwner& owner, const ModelSchema& schema, std::int64_t row_count, int seed,
+  MixedRequest(anya::RequestOwner& owner, const ModelSchema& schema, std::int64_t row_count, std::uint32_t seed,
                std::vector<std::uint32_t> wanted, bool given)
       : Request(owner) {
     rows = row_count;
@@ -72,7 +72,7 @@ struct MixedRequest : Request {
       EXPECT_TRUE(view.shape.element_count(&count));
       view.bytes = count * element_size(input.dtype);
       memory.push_back(std::make_unique<Bytes>(view.bytes));
-      for (std::byte& byte : *memory.back()) byte = static_cast<std::byte>(seed = seed * 31 + 7);
+      for (std::byte& byte : *memory.back()) byte = static_cast<std::byte>((seed = seed * 1664525 + 1013904223) >> 24);
       view.data = memory.back()->data();
       inputs.push_back(view);
     }
@@ -127,8 +127,8 @@ TEST(Batch, RowsOfEveryTypeGoInAndComeBackToTheirOwner) {
     std::vector<std::unique_ptr<MixedRequest>> requests;
     std::vector<Request*> batch;
     for (const std::int64_t rows : {1, 3, 2, 1}) {
-      requests.push_back(
-          std::make_unique<MixedRequest>(rig.owner, schema, rows, static_cast<int>(requests.size()), all, given));
+      requests.push_back(std::make_unique<MixedRequest>(rig.owner, schema, rows,
+                                                        static_cast<std::uint32_t>(requests.size()), all, given));
       batch.push_back(requests.back().get());
     }
     const Status status = rig.together(batch, std::vector<bool>(6, given));

@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The compiled core of anya_engine. Private: use the package's own names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc
+import typing
+
+import numpy
+
+__all__: list[str] = [
+    "BatchingOptions",
+    "CallbackQueue",
+    "Detail",
+    "Engine",
+    "EventLoop",
+    "Future",
+    "HistogramSnapshot",
+    "Model",
+    "ModelOptions",
+    "ModelStats",
+    "ProviderOptions",
+    "SessionOptions",
+    "drive",
+    "error_codes",
+    "key_hash",
+]
+
+class Detail:
+    """
+    The facts of a refusal; str() puts them into words.
+    """
+    def __repr__(self) -> str: ...
+    def __str__(self) -> str: ...
+    @property
+    def field(self) -> typing.Any:
+        """
+        The input at fault, or None.
+        """
+    @property
+    def limit(self) -> typing.Any:
+        """
+        What would have been allowed, or None.
+        """
+    @property
+    def value(self) -> typing.Any:
+        """
+        What was given, or None.
+        """
+
+class BatchingOptions:
+    """
+    How requests share a run; see BatchingConfig.
+    """
+
+    force: bool
+    def __init__(self) -> None: ...
+    @property
+    def max_batch_size(self) -> int: ...
+    @max_batch_size.setter
+    def max_batch_size(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_in_place_microseconds(self) -> int: ...
+    @max_in_place_microseconds.setter
+    def max_in_place_microseconds(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_queue_delay_microseconds(self) -> int: ...
+    @max_queue_delay_microseconds.setter
+    def max_queue_delay_microseconds(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_queue_size(self) -> int: ...
+    @max_queue_size.setter
+    def max_queue_size(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class ProviderOptions:
+    """
+    An execution provider and ONNX Runtime's options for it.
+    """
+
+    name: str
+    def __init__(self, name: str, options: collections.abc.Sequence[tuple[str, str]]) -> None: ...
+    @property
+    def options(self) -> list[tuple[str, str]]: ...
+    @options.setter
+    def options(self, arg0: collections.abc.Sequence[tuple[str, str]]) -> None: ...
+
+class SessionOptions:
+    """
+    How ONNX Runtime opens a model; see ModelConfig.
+    """
+
+    allow_spinning: bool
+    enable_cpu_mem_arena: bool
+    enable_mem_pattern: bool
+    graph_optimization_level: str
+    def __init__(self) -> None: ...
+    @property
+    def config_entries(self) -> list[tuple[str, str]]: ...
+    @config_entries.setter
+    def config_entries(self, arg0: collections.abc.Sequence[tuple[str, str]]) -> None: ...
+    @property
+    def inter_op_num_threads(self) -> int: ...
+    @inter_op_num_threads.setter
+    def inter_op_num_threads(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def intra_op_num_threads(self) -> int: ...
+    @intra_op_num_threads.setter
+    def intra_op_num_threads(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def providers(self) -> list[ProviderOptions]: ...
+    @providers.setter
+    def providers(self, arg0: collections.abc.Sequence[ProviderOptions]) -> None: ...
+
+class ModelOptions:
+    """
+    How a model is run; see ModelConfig.
+    """
+
+    batching: BatchingOptions
+    session: SessionOptions
+    def __init__(self) -> None: ...
+    @property
+    def batch_check_atol(self) -> float: ...
+    @batch_check_atol.setter
+    def batch_check_atol(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def batch_check_rtol(self) -> float: ...
+    @batch_check_rtol.setter
+    def batch_check_rtol(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def instances(self) -> int: ...
+    @instances.setter
+    def instances(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_request_bytes(self) -> int: ...
+    @max_request_bytes.setter
+    def max_request_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class HistogramSnapshot:
+    """
+    A histogram: edges are upper bounds, +Inf comes after the last.
+    """
+    @property
+    def counts(self) -> list[int]: ...
+    @property
+    def edges(self) -> list[float]: ...
+    @property
+    def sum(self) -> float: ...
+
+class ModelStats:
+    """
+    Counters of one loaded version, read as one snapshot.
+    """
+    @property
+    def accepted(self) -> int: ...
+    @property
+    def batch_size(self) -> HistogramSnapshot: ...
+    @property
+    def batches(self) -> int: ...
+    @property
+    def compute_duration(self) -> HistogramSnapshot: ...
+    @property
+    def ended(self) -> dict[str, int]: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def in_place(self) -> int: ...
+    @property
+    def instances(self) -> int: ...
+    @property
+    def instances_busy(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def queue_depth(self) -> int: ...
+    @property
+    def queue_duration(self) -> HistogramSnapshot: ...
+    @property
+    def refused(self) -> dict[str, int]: ...
+    @property
+    def request_duration(self) -> HistogramSnapshot: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def splits(self) -> int: ...
+    @property
+    def version(self) -> str: ...
+
+class Model:
+    """
+    A loaded version. Thread-safe.
+    """
+    def infer(
+        self,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> dict[str, numpy.ndarray]:
+        """
+        The answer, by output name. Blocks without the GIL.
+        """
+    def infer_detailed(
+        self,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> tuple[dict[str, numpy.ndarray], int, float, float, int]:
+        """
+        The answer, the request's number, its seconds in the queue and in the run, the rows of that run.
+        """
+    def info(self) -> dict[str, typing.Any]:
+        """
+        What is known of it, as a dict.
+        """
+    def stats(self) -> ModelStats:
+        """
+        Its counters, one snapshot.
+        """
+    def unload(self) -> None:
+        """
+        Refuses new requests, drains, stops its threads. Blocks.
+        """
+    @property
+    def name(self) -> str:
+        """
+        The model's name.
+        """
+    @property
+    def version(self) -> str:
+        """
+        Its version.
+        """
+
+class Engine:
+    """
+    Loads models and drains them. Thread-safe.
+    """
+    def __init__(self, library: str) -> None:
+        """
+        Opens the ONNX Runtime library at this absolute path.
+        """
+    def close(self) -> None:
+        """
+        Drains everything; refuses what comes after. Idempotent. Blocks.
+        """
+    def load(self, name: str, version: str, source: typing.Any, options: ModelOptions) -> Model:
+        """
+        Loads and warms up a version from a path or bytes. Blocks with the GIL released.
+        """
+    def stats(self) -> list[ModelStats]:
+        """
+        Counters of every loaded version.
+        """
+    @property
+    def is_owner_process(self) -> bool:
+        """
+        False in a forked child, where nothing works.
+        """
+    @property
+    def runtime_version(self) -> str:
+        """
+        ONNX Runtime's version.
+        """
+
+class CallbackQueue:
+    """
+    Where done-callbacks wait for the thread that runs them.
+    """
+    def __init__(self) -> None: ...
+    def run(self) -> None:
+        """
+        Runs callbacks until stop(); for one thread.
+        """
+    def stop(self) -> None:
+        """
+        Ends run() once everything that has ended was called back.
+        """
+
+class Future:
+    """
+    The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit.
+    """
+    @staticmethod
+    def _submit(
+        model: typing.Any,
+        callbacks: typing.Any,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> Future: ...
+    def add_done_callback(self, fn: collections.abc.Callable[[typing.Any], typing.Any]) -> None:
+        """
+        Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it has ended already. What fn raises goes to sys.unraisablehook.
+        """
+    def cancel(self) -> bool:
+        """
+        Ends the request as cancelled unless it has ended. True if this call did it. A run under way goes on and its answer is dropped.
+        """
+    def cancelled(self) -> bool:
+        """
+        True if the request ended as cancelled.
+        """
+    def done(self) -> bool:
+        """
+        True once the request has ended, however.
+        """
+    def exception(self, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> typing.Any:
+        """
+        The request's error, or None if it ended well. Waits like result().
+        """
+    def result(self, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> dict[str, numpy.ndarray]:
+        """
+        The outputs. Waits up to `timeout` seconds (None: without end) and then raises TimeoutError; the request goes on. Raises the request's error if it failed.
+        """
+
+class EventLoop:
+    """
+    Between one asyncio loop and the core; used on the loop's thread only.
+    """
+    def __init__(self) -> None: ...
+    def abandon_turn(self) -> None:
+        """
+        Forgets what a loop submitted that was closed in the same turn.
+        """
+    def attach(self, loop: typing.Any) -> None:
+        """
+        Serves this loop from now on.
+        """
+    def bind(self, flush: typing.Any) -> None:
+        """
+        What the loop calls at the end of a turn: this object's flush.
+        """
+    def cancel(self, ticket: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Cancels a submitted request, if it has not ended.
+        """
+    def detach(self) -> None:
+        """
+        Lets go of the loop.
+        """
+    def drain(self) -> None:
+        """
+        Resolves the futures of what has ended.
+        """
+    def flush(self) -> None:
+        """
+        Hands this turn's requests to the core.
+        """
+    def submit(
+        self,
+        model: Model,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> tuple[asyncio.Future[dict[str, numpy.ndarray]], int]:
+        """
+        A future of this loop for the answer, and the ticket that cancels the request.
+        """
+    def submit_detailed(
+        self,
+        model: Model,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> tuple[asyncio.Future[tuple[dict[str, numpy.ndarray], int, float, float, int]], int]:
+        """
+        The same for Model.infer_detailed's answer.
+        """
+    @property
+    def descriptor(self) -> int:
+        """
+        Turns readable when something has ended.
+        """
+    @property
+    def outstanding(self) -> int:
+        """
+        Requests without an outcome yet.
+        """
+
+def drive(
+    model: typing.Any,
+    questions: list[typing.Any],
+    *,
+    mode: str = "closed",
+    concurrency: typing.SupportsInt | typing.SupportsIndex = 64,
+    rate: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    arrivals: str = "poisson",
+    seed: typing.SupportsInt | typing.SupportsIndex = 1,
+    warm_up: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    duration: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+    progress: typing.Any = None,
+) -> dict[str, typing.Any]:
+    """
+    Asks a model on a plan, on C++ threads, and returns the report as a dict. Blocks with the GIL released; `progress` is called now and then with the number of answers so far.
+    """
+
+def error_codes() -> list[str]:
+    """
+    The stable codes, in the core's order.
+    """
+
+def key_hash(key: str, salt: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    A 64-bit hash of a routing key, the same in every process.
+    """
