@@ -39,6 +39,7 @@ Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
       intake_(limit_),
       instances_(static_cast<std::size_t>(setup_.instances)),
       former_(limits_of(setup_)) {
+  for (const auto& [rows, duration] : setup_.run_times) cost_.seed(rows, duration);
   // Hot-path containers get their room now, so that no push on a worker can run out of memory.
   former_.reserve(limit_);
   for (Instance& instance : instances_) {

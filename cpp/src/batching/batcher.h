@@ -42,6 +42,7 @@ class Batcher {
     std::vector<bool> predictable;  // per output of the schema
     int instances = 1;              // 1 .. SlotSet::kMax
     std::string name;               // for thread names
+    std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand
   };
   // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
   Batcher(Session& session, const Clock& clock, Setup setup);

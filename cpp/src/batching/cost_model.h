@@ -24,8 +24,13 @@ class CostModel {
     if (seen < kEnough) seen_[at].store(seen + 1, std::memory_order_relaxed);
   }
 
-  // The largest batch that pays: the smallest power of two of rows whose cost per row is within 3 % of the best known, or
-  // one step more while too little is known of that. Nothing known: no limit.
+  // What a run was measured to take beforehand: counts like kEnough observations.
+  void seed(std::int64_t rows, Nanos duration) noexcept {
+    for (std::uint32_t i = 0; i < kEnough; ++i) observe(rows, duration);
+  }
+
+  // The largest batch that pays: the smallest power of two of rows whose cost per row is within 3 % of the best known.
+  // No limit as long as no larger size is known not to pay.
   [[nodiscard]] std::int64_t paying_rows() const noexcept {
     Nanos best = 0;
     std::size_t best_at = 0;
@@ -35,9 +40,10 @@ class CostModel {
       best = cost;
       best_at = at;
     }
-    if (best == 0) return INT64_MAX;
-    if (best_at + 1 < kBuckets && seen_[best_at + 1].load(std::memory_order_relaxed) < kEnough) ++best_at;
-    return std::int64_t{1} << best_at;
+    for (std::size_t at = best_at + 1; best != 0 && at < kBuckets; ++at) {
+      if (seen_[at].load(std::memory_order_relaxed) >= kEnough) return std::int64_t{1} << best_at;
+    }
+    return INT64_MAX;
   }
 
   // An upper estimate; 0: nothing known. A size never seen is taken to cost in proportion to the next smaller one.

@@ -131,6 +131,10 @@ LoadedModel load_model(const ModelSource& source, const ModelOptions& options, c
   const RowCheck check = check_rows(*loaded.session, plan);
   loaded.warm_up_time = clock.now() - before;
   decide(options, axis, by_operator, shape_by_data, check, &loaded);
+  if (loaded.batchable && loaded.warmed_up) {
+    loaded.run_times = measure_run_times(*loaded.session, options.batching.max_batch_size,
+                                         seams.run_times_milliseconds * 1'000'000, clock);
+  }
   return loaded;
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::kOutOfMemory, "no memory to load the model");

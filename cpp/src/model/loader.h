@@ -14,6 +14,7 @@
 #include "anya/options.h"
 #include "anya/session.h"
 #include "integrity/model_files.h"
+#include "model/run_times.h"
 #include "onnx/wire_walk.h"
 
 namespace anya {
@@ -31,6 +32,7 @@ struct LoadedModel {
   std::vector<std::string> row_coupling_ops;
   std::vector<std::string> random_ops;  // not empty: two runs on the same input may differ
   bool warmed_up = false;               // at least one run on made-up rows went well
+  std::vector<RunTime> run_times;       // what batches of made-up rows cost; empty where that was not measured
   Nanos warm_up_time = 0;               // all of warm-up and check
 };
 
@@ -44,6 +46,7 @@ struct LoadSeams {
   std::function<void(const integrity::ModelFiles&, const std::string& digest)> verify;
   // Warm-up and check together; a model that takes longer is terminated, loads unchecked and runs alone.
   std::int64_t max_warm_up_milliseconds = 30'000;
+  std::int64_t run_times_milliseconds = 100;  // for measuring what batches cost, about
 };
 
 // Loads a model. Blocks for all of it. Throws Error (see DESIGN's table: everything before the bytes are verified is

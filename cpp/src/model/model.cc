@@ -8,8 +8,11 @@
 namespace anya {
 namespace {
 
-Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, const BatchingOptions& batching) {
-  return {batching, info.batchable, admission.rules().predictable, info.instances, info.name};
+Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, const BatchingOptions& batching,
+                        const std::vector<RunTime>& run_times) {
+  Batcher::Setup setup{batching, info.batchable, admission.rules().predictable, info.instances, info.name, {}};
+  for (const RunTime& time : run_times) setup.run_times.emplace_back(time.rows, time.duration);
+  return setup;
 }
 
 void expire(Request& request, Nanos now) {
@@ -23,12 +26,12 @@ EngineShared::EngineShared(std::shared_ptr<const Clock> the_clock)
     : clock(std::move(the_clock)), timer(*clock, [this](Request& request) { expire(request, clock->now()); }) {}
 
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
-                  Admission::Rules rules, BatchingOptions batching)
+                  Admission::Rules rules, BatchingOptions batching, const std::vector<RunTime>& run_times)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
       session(std::move(the_session)),
       admission(session->schema(), std::move(rules)),
-      batcher(*session, *shared->clock, setup_of(info, admission, batching)) {}
+      batcher(*session, *shared->clock, setup_of(info, admission, batching, run_times)) {}
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 

@@ -13,6 +13,7 @@
 #include "batching/batcher.h"
 #include "batching/deadline_timer.h"
 #include "model/admission.h"
+#include "model/run_times.h"
 
 namespace anya {
 
@@ -27,7 +28,7 @@ struct EngineShared {
 
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session, Admission::Rules rules,
-       BatchingOptions batching);
+       BatchingOptions batching, const std::vector<RunTime>& run_times = {});
 
   const std::shared_ptr<EngineShared> shared;
   const ModelInfo info;

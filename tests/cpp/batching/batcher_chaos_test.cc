@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "batching/batcher.h"
+#include "batching/batcher_rig.h"
 #include "support/check.h"
 #include "support/value_request.h"
 #include "support/watchdog.h"
@@ -254,4 +255,40 @@ TEST(BatcherChaos, ThreeInstancesAndASmallQueue) {
 TEST(BatcherChaos, TwoInstancesThatLinger) {
   const Watchdog watchdog("chaos with a delay");
   chaos(3, 33'600, 2, 64, 100);
+}
+
+// Seen from inside a run, whoever is in it is in flight: nobody runs, let alone ends, before it counts as accepted. The
+// worker is held in a run whose request has ended already, so nothing else is in flight, and let go just as many come
+// in.
+TEST(BatcherChaos, WhatRunsWasCountedBefore) {
+  const Watchdog watchdog("counters seen from inside a run");
+  constexpr std::size_t kAtOnce = 400;
+  BatcherRig rig(BatcherRig::Options{.max_batch_size = 2, .max_queue_size = kAtOnce});
+  std::atomic<bool> hold{false};
+  std::atomic<bool> held{false};
+  std::atomic<bool> go{false};
+  std::atomic<int> impossible{0};
+  rig.on_run = [&](std::int64_t rows) {
+    if (hold.exchange(false)) {
+      held.store(true);
+      while (!go.exchange(false)) {
+      }
+      return;
+    }
+    const std::uint64_t in_flight = rig.stats().in_flight;
+    if (in_flight < static_cast<std::uint64_t>(rows) || in_flight > kAtOnce) impossible.fetch_add(1);
+  };
+  for (int round = 0; round < 50; ++round) {
+    std::vector<Request*> all;
+    for (std::size_t i = 0; i < kAtOnce; ++i) all.push_back(&rig.request(1, static_cast<float>(i)));
+    ValueRequest& holder = rig.request(1, 0.0F);
+    hold.store(true);
+    EXPECT_EQ(rig.enqueue(holder), 1u);
+    until([&held] { return held.exchange(false); });
+    EXPECT_TRUE(Batcher::conclude(holder, Status::failure(ErrorCode::kCancelled, Reason::kCancelled), 1));
+    go.store(true);
+    EXPECT_EQ(rig.batcher.enqueue(all), kAtOnce);
+    for (Request* request : all) EXPECT_EQ(request->wait(anya::kNever), Request::Wait::kEnded);
+  }
+  EXPECT_EQ(impossible.load(), 0);
 }

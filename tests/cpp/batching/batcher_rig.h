@@ -92,6 +92,7 @@ class BatcherRig {
       runner_ = std::this_thread::get_id();
     }
     turnstile.pass();
+    if (on_run) on_run(inputs[0].shape[0]);
     clock.advance(options_.run_time);
     return value_model(inputs, outputs);
   }
@@ -107,6 +108,7 @@ class BatcherRig {
  public:
   FakeClock clock;
   Turnstile turnstile;
+  std::function<void(std::int64_t rows)> on_run;  // set before the first run
 
  private:
   FakeSession session_;

@@ -36,6 +36,7 @@ Status cancelled() { return Status::failure(ErrorCode::kCancelled, Reason::kCanc
 TEST(Batcher, AnIdleInstanceIsTheCallersOwn) {
   const Watchdog watchdog("a run on the caller's thread");
   BatcherRig rig;
+  rig.on_run = [&rig](std::int64_t) { EXPECT_EQ(rig.stats().in_flight, 1u); };  // it counts as accepted before it runs
   ValueRequest& request = rig.request(2, 3.0F);
   EXPECT_TRUE(rig.batcher.run_here(request));
   EXPECT_TRUE(request.ended());
@@ -207,7 +208,7 @@ TEST(Batcher, AFullQueueRefusesAndKeepsTheRequest) {
 }
 
 TEST(Batcher, WhatExpiresInTheQueueIsNeverRun) {
-  const Watchdog watchdog("a deadline in the queue");
+  const Watchdog watchdog("a deadline in the queue", std::chrono::seconds(20));
   BatcherRig rig;
   rig.block();
   ValueRequest& late = rig.request(1, 1.0F);

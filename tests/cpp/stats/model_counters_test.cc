@@ -155,3 +155,32 @@ TEST(ModelCounters, NoSnapshotShowsMoreEndsThanBeginnings) {
   EXPECT_EQ(stats.in_flight, 0u);
   EXPECT_EQ(sum(stats.request_duration.counts), kThreads * kEach);
 }
+
+// Each thread ends what it has just accepted, so hardly anything is in flight: a reader that looked at the beginnings
+// first would see more ends.
+TEST(ModelCounters, InFlightNeverGoesBelowZero) {
+  const Watchdog watchdog("writers that end at once, and a reader");
+  constexpr std::uint64_t kThreads = 2;
+  constexpr std::uint64_t kEach = 200'000;
+  ModelCounters counters;
+  std::atomic<std::uint64_t> done{0};
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (std::uint64_t n = 0; n < kEach; ++n) {
+        counters.accepted(1);
+        counters.ended(ErrorCode::kOk, 1, 2, 3);
+      }
+      done.fetch_add(1);
+    });
+  }
+  std::uint64_t impossible = 0;
+  while (done.load() < kThreads) {
+    if (counters.in_flight() > kThreads * kEach) ++impossible;
+    const ModelStats stats = read(counters);
+    if (sum(stats.ended) > stats.accepted || stats.in_flight > kThreads * kEach) ++impossible;
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(impossible, 0u);
+  EXPECT_EQ(counters.in_flight(), 0u);
+}
