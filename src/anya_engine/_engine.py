@@ -119,7 +119,7 @@ class Engine:
         Blocks without the GIL; other threads go on serving.
 
         Args:
-            name: Letters, digits, ".", "_" and "-", at most 128.
+            name: Printable, without blanks around it, at most 256 characters.
             source: An .onnx file, a directory that holds model.onnx, or the model's bytes.
             version: A string; None: the next free number, "1" for the first.
             config: How to run it; None: that of the name's last load, then the engine configuration's, then defaults.
@@ -140,6 +140,7 @@ class Engine:
             ModelNotFound: No such model or version.
             ConfigError: The version serves its name while others are loaded: unload those first, or the whole name.
         """
+        self._check_usable()
         self._models.unload(name, version)
 
     def models(self) -> list[ModelInfo]:

@@ -7,6 +7,7 @@
 
 #include "anya/clock.h"
 #include "anya/request.h"
+#include "batching/cost_model.h"
 
 namespace anya {
 
@@ -36,6 +37,7 @@ class BatchFormer {
     std::int64_t running_rows = 0;  // in the runs of the others
     std::int64_t worth = 1;         // rows that are better run here than shared with another instance
     std::int64_t paying = INT64_MAX;  // rows beyond which a larger batch costs as much per row
+    const CostModel* cost = nullptr;  // what is known of sizes; null: nothing
     bool freed = false;             // the asking one has just finished a run
   };
   // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended to).

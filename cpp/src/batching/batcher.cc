@@ -174,6 +174,7 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       instances.idle = gate_.view().free() + 1;
       instances.running_rows = running_rows_.load(std::memory_order_relaxed);
       instances.worth = cost_.rows_within(kHop);
+      instances.cost = &cost_;
       instances.paying = cost_.paying_rows();
       // Now and then one step more, since what a size costs can change.
       if (++formed_ % kExploreEvery == 0 && instances.paying < limits_of(setup_).max_rows) instances.paying *= 2;

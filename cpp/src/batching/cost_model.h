@@ -46,6 +46,15 @@ class CostModel {
     return INT64_MAX;
   }
 
+  // Whether rows in two runs of half the size are known to cost about what they cost in one, within 10 % each.
+  [[nodiscard]] bool half_is_as_good(std::int64_t rows) const noexcept {
+    const std::size_t at = bucket(rows);
+    if (at == 0) return false;
+    const Nanos whole = per_row_[at].load(std::memory_order_relaxed);
+    const Nanos half = per_row_[at - 1].load(std::memory_order_relaxed);
+    return whole != 0 && half != 0 && half * 10 <= whole * 11;
+  }
+
   // An upper estimate; 0: nothing known. A size never seen is taken to cost in proportion to the next smaller one.
   [[nodiscard]] Nanos predict(std::int64_t rows) const noexcept {
     const std::size_t wanted = bucket(rows);
