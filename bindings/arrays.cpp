@@ -11,9 +11,9 @@ namespace {
 using py::detail::array_proxy;
 using py::detail::npy_api;
 
-constexpr int kHalf = 23;           // NPY_HALF
-constexpr int kStringType = 2056;   // NPY_VSTRING, NumPy 2's StringDType
-constexpr std::size_t kWrapFrom = std::size_t{64} << 10U;  // smaller outputs are cheaper copied than wrapped
+constexpr int kHalf = 23;                                     // NPY_HALF
+constexpr int kStringType = 2056;                             // NPY_VSTRING, NumPy 2's StringDType
+constexpr std::size_t kWrapFrom = std::size_t{64} << 10U;     // smaller outputs are cheaper copied than wrapped
 constexpr std::size_t kReleaseFrom = std::size_t{64} << 10U;  // a copy of about 5 us
 
 int type_number(PyObject* array) noexcept {
@@ -23,39 +23,65 @@ int type_number(PyObject* array) noexcept {
 // NumPy's type numbers on LP64 Linux, `long` and `long long` both 64 bits.
 DType dtype_of(int number) noexcept {
   switch (number) {
-    case npy_api::NPY_BOOL_: return DType::kBool;
-    case npy_api::NPY_BYTE_: return DType::kInt8;
-    case npy_api::NPY_UBYTE_: return DType::kUInt8;
-    case npy_api::NPY_SHORT_: return DType::kInt16;
-    case npy_api::NPY_USHORT_: return DType::kUInt16;
-    case npy_api::NPY_INT_: return DType::kInt32;
-    case npy_api::NPY_UINT_: return DType::kUInt32;
+    case npy_api::NPY_BOOL_:
+      return DType::kBool;
+    case npy_api::NPY_BYTE_:
+      return DType::kInt8;
+    case npy_api::NPY_UBYTE_:
+      return DType::kUInt8;
+    case npy_api::NPY_SHORT_:
+      return DType::kInt16;
+    case npy_api::NPY_USHORT_:
+      return DType::kUInt16;
+    case npy_api::NPY_INT_:
+      return DType::kInt32;
+    case npy_api::NPY_UINT_:
+      return DType::kUInt32;
     case npy_api::NPY_LONG_:
-    case npy_api::NPY_LONGLONG_: return DType::kInt64;
+    case npy_api::NPY_LONGLONG_:
+      return DType::kInt64;
     case npy_api::NPY_ULONG_:
-    case npy_api::NPY_ULONGLONG_: return DType::kUInt64;
-    case npy_api::NPY_FLOAT_: return DType::kFloat32;
-    case npy_api::NPY_DOUBLE_: return DType::kFloat64;
-    case kHalf: return DType::kFloat16;
-    default: return DType::kUndefined;
+    case npy_api::NPY_ULONGLONG_:
+      return DType::kUInt64;
+    case npy_api::NPY_FLOAT_:
+      return DType::kFloat32;
+    case npy_api::NPY_DOUBLE_:
+      return DType::kFloat64;
+    case kHalf:
+      return DType::kFloat16;
+    default:
+      return DType::kUndefined;
   }
 }
 
 int number_of(DType dtype) noexcept {
   switch (dtype) {
-    case DType::kBool: return npy_api::NPY_BOOL_;
-    case DType::kInt8: return npy_api::NPY_BYTE_;
-    case DType::kUInt8: return npy_api::NPY_UBYTE_;
-    case DType::kInt16: return npy_api::NPY_SHORT_;
-    case DType::kUInt16: return npy_api::NPY_USHORT_;
-    case DType::kInt32: return npy_api::NPY_INT_;
-    case DType::kUInt32: return npy_api::NPY_UINT_;
-    case DType::kInt64: return npy_api::NPY_LONG_;
-    case DType::kUInt64: return npy_api::NPY_ULONG_;
-    case DType::kFloat32: return npy_api::NPY_FLOAT_;
-    case DType::kFloat64: return npy_api::NPY_DOUBLE_;
-    case DType::kFloat16: return kHalf;
-    default: return -1;
+    case DType::kBool:
+      return npy_api::NPY_BOOL_;
+    case DType::kInt8:
+      return npy_api::NPY_BYTE_;
+    case DType::kUInt8:
+      return npy_api::NPY_UBYTE_;
+    case DType::kInt16:
+      return npy_api::NPY_SHORT_;
+    case DType::kUInt16:
+      return npy_api::NPY_USHORT_;
+    case DType::kInt32:
+      return npy_api::NPY_INT_;
+    case DType::kUInt32:
+      return npy_api::NPY_UINT_;
+    case DType::kInt64:
+      return npy_api::NPY_LONG_;
+    case DType::kUInt64:
+      return npy_api::NPY_ULONG_;
+    case DType::kFloat32:
+      return npy_api::NPY_FLOAT_;
+    case DType::kFloat64:
+      return npy_api::NPY_DOUBLE_;
+    case DType::kFloat16:
+      return kHalf;
+    default:
+      return -1;
   }
 }
 

@@ -3,12 +3,11 @@
 // NumPy arrays in and out, through the parts of NumPy's C API that pybind11 has looked up.
 #pragma once
 
-#include "bindings.h"
-
 #include <string>
 
 #include "anya/session.h"
 #include "anya/tensor.h"
+#include "bindings.h"
 #include "py_request.h"
 
 namespace anya::python {
@@ -19,8 +18,8 @@ namespace anya::python {
 // object's own code raised).
 PyObject* read_descriptor(PyObject* object, DType wanted, TensorView& view, std::string& fault);
 
-// Points view.data at the array's elements, C-contiguous and aligned; copies into the request where the array is not so,
-// or where `snapshot` asks for it. The request takes over the reference to `array`. False: Python's error is set.
+// Points view.data at the array's elements, C-contiguous and aligned; copies into the request where the array is not
+// so, or where `snapshot` asks for it. The request takes over the reference to `array`. False: Python's error is set.
 bool place_data(PyRequest& request, std::size_t input, PyObject* array, bool snapshot, std::size_t copy_at);
 
 // NumPy's dtype for an element type; None for strings.

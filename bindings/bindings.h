@@ -3,9 +3,8 @@
 // The one include of pybind11, and the table of what is bound. Must come first in every file of this folder.
 #pragma once
 
-#include <pybind11/pybind11.h>
-
 #include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 

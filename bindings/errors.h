@@ -3,11 +3,10 @@
 // From the core's codes to the exception classes of anya_engine.errors.
 #pragma once
 
-#include "bindings.h"
-
 #include <string>
 
 #include "anya/model.h"
+#include "bindings.h"
 
 namespace anya::python {
 

@@ -55,7 +55,8 @@ Py_ssize_t find_name(const std::vector<py::object>& names, PyObject* name) {
 
 bool read_input(PyModel& model, PyRequest& request, std::size_t index, PyObject* object) {
   std::string fault;
-  PyObject* const array = read_descriptor(object, model.model->schema().inputs[index].dtype, request.inputs[index], fault);
+  PyObject* const array =
+      read_descriptor(object, model.model->schema().inputs[index].dtype, request.inputs[index], fault);
   if (array == nullptr) {
     if (PyErr_Occurred() != nullptr) return false;
     return refuse(model, model.model->schema().inputs[index].name,
@@ -71,11 +72,13 @@ bool read_inputs(PyModel& model, PyRequest& request, PyObject* inputs) {
   request.given.resize(count);
   py::object mapping;
   if (!PyDict_CheckExact(inputs)) {
-    const bool is_mapping = PyDict_Check(inputs) || (PyMapping_Check(inputs) != 0 && PyObject_HasAttrString(inputs, "keys") != 0);
+    const bool is_mapping =
+        PyDict_Check(inputs) || (PyMapping_Check(inputs) != 0 && PyObject_HasAttrString(inputs, "keys") != 0);
     if (!is_mapping) {
       if (count == 1) return read_input(model, request, 0, inputs);
-      return refuse(model, "inputs", "takes " + std::to_string(count) + " inputs (" + joined(model.input_names) +
-                                         "); pass a mapping of names to arrays");
+      return refuse(model, "inputs",
+                    "takes " + std::to_string(count) + " inputs (" + joined(model.input_names) +
+                        "); pass a mapping of names to arrays");
     }
     mapping = py::reinterpret_steal<py::object>(PyObject_CallOneArg(reinterpret_cast<PyObject*>(&PyDict_Type), inputs));
     if (!mapping) return false;
@@ -113,7 +116,8 @@ bool read_outputs(PyModel& model, PyRequest& request, PyObject* outputs) {
     return true;
   }
   if (PyUnicode_Check(outputs)) return refuse(model, "outputs", "outputs is a string; pass a list of names");
-  const py::object list = py::reinterpret_steal<py::object>(PySequence_Fast(outputs, "outputs is no sequence of names"));
+  const py::object list =
+      py::reinterpret_steal<py::object>(PySequence_Fast(outputs, "outputs is no sequence of names"));
   if (!list) {
     PyErr_Clear();
     return refuse(model, "outputs", "outputs is no sequence of names");
@@ -128,19 +132,22 @@ bool read_outputs(PyModel& model, PyRequest& request, PyObject* outputs) {
                     "there is no output '" + text_of(name) + "'; the model gives " + joined(model.output_names));
     }
     for (const std::uint32_t other : request.output_indices) {
-      if (other == static_cast<std::uint32_t>(index)) return refuse(model, text_of(name), "output '" + text_of(name) + "' is asked for twice");
+      if (other == static_cast<std::uint32_t>(index))
+        return refuse(model, text_of(name), "output '" + text_of(name) + "' is asked for twice");
     }
     request.output_indices.push_back(static_cast<std::uint32_t>(index));
   }
   return true;
 }
 
-bool read_terms(PyModel& model, PyRequest& request, PyObject* timeout, PyObject* priority, PyObject* key, PyObject* tenant) {
+bool read_terms(PyModel& model, PyRequest& request, PyObject* timeout, PyObject* priority, PyObject* key,
+                PyObject* tenant) {
   if (timeout != Py_None) {
     const double seconds = PyFloat_AsDouble(timeout);
     if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
       PyErr_Clear();
-      return refuse(model, "timeout", "timeout is a " + std::string(Py_TYPE(timeout)->tp_name) + "; pass seconds as a float");
+      return refuse(model, "timeout",
+                    "timeout is a " + std::string(Py_TYPE(timeout)->tp_name) + "; pass seconds as a float");
     }
     if (!(seconds >= 0.0 && seconds <= kLongestTimeout)) {
       return refuse(model, "timeout", "timeout is " + text_of(timeout) + "; it takes seconds from 0 to 1e9, or None");
@@ -151,7 +158,8 @@ bool read_terms(PyModel& model, PyRequest& request, PyObject* timeout, PyObject*
     const long level = PyLong_Check(priority) ? PyLong_AsLong(priority) : -1;
     if (level < 1 || level > 255) {
       PyErr_Clear();
-      return refuse(model, "priority", "priority is " + text_of(priority) + "; it takes an integer from 1 (highest) to 255");
+      return refuse(model, "priority",
+                    "priority is " + text_of(priority) + "; it takes an integer from 1 (highest) to 255");
     }
     request.priority = static_cast<int>(level);
   }
@@ -159,7 +167,8 @@ bool read_terms(PyModel& model, PyRequest& request, PyObject* timeout, PyObject*
     const py::object text = py::reinterpret_steal<py::object>(PyBytes_Check(key) ? Py_NewRef(key) : PyObject_Str(key));
     if (!text) return false;
     Py_ssize_t size = 0;
-    const char* bytes = PyBytes_Check(text.ptr()) ? PyBytes_AS_STRING(text.ptr()) : PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+    const char* bytes =
+        PyBytes_Check(text.ptr()) ? PyBytes_AS_STRING(text.ptr()) : PyUnicode_AsUTF8AndSize(text.ptr(), &size);
     if (bytes == nullptr) return false;
     if (PyBytes_Check(text.ptr())) size = PyBytes_GET_SIZE(text.ptr());
     request.key_hash = Engine::key_hash({bytes, static_cast<std::size_t>(size)}, 0);

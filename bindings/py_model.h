@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "bindings.h"
-
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "anya/engine.h"
 #include "anya/model.h"
+#include "bindings.h"
 #include "py_request.h"
 
 namespace anya::python {

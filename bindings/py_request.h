@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "bindings.h"
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "anya/request.h"
+#include "bindings.h"
 
 namespace anya::python {
 
@@ -26,13 +25,13 @@ class PyRequest final : public Request {
   void hold(PyObject* owned) { held_.push_back(owned); }  // takes the reference
   void drop_held() noexcept;                              // GIL held
 
-  PyModel* model = nullptr;           // kept alive by held_
-  PyObject* waiter = nullptr;         // what the completion is for, an asyncio future or a Future; owned by held_
-  std::uint32_t ticket_slot = 0;      // EventLoop's table
-  std::vector<py::object> given;      // per input: the array it came as, until its data is in place
-  std::vector<PyObject*> arrays;      // per output: the array its data lies in (owned by held_), or null
-  std::vector<std::byte> copies;      // inputs, copied when the caller does not wait
-  std::vector<std::string> texts;     // string inputs
+  PyModel* model = nullptr;        // kept alive by held_
+  PyObject* waiter = nullptr;      // what the completion is for, an asyncio future or a Future; owned by held_
+  std::uint32_t ticket_slot = 0;   // EventLoop's table
+  std::vector<py::object> given;   // per input: the array it came as, until its data is in place
+  std::vector<PyObject*> arrays;   // per output: the array its data lies in (owned by held_), or null
+  std::vector<std::byte> copies;   // inputs, copied when the caller does not wait
+  std::vector<std::string> texts;  // string inputs
   std::vector<std::string_view> views;
 
  private:

@@ -156,9 +156,10 @@ Nanos nanos_of(const char* field, double seconds) {
   return static_cast<Nanos>(seconds * 1e9);
 }
 
-py::typing::Dict<py::str, py::object> drive_model(const py::object& self, const py::typing::List<py::object>& questions, const std::string& mode, int concurrency,
-                     double rate, const std::string& arrivals, std::uint64_t seed, double warm_up, double duration,
-                     const py::object& progress) {
+py::typing::Dict<py::str, py::object> drive_model(const py::object& self, const py::typing::List<py::object>& questions,
+                                                  const std::string& mode, int concurrency, double rate,
+                                                  const std::string& arrivals, std::uint64_t seed, double warm_up,
+                                                  double duration, const py::object& progress) {
   PyModel& model = self.cast<PyModel&>();
   LoadPlan plan;
   plan.mode = mode_of(mode);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bindings.h"
-
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "anya/engine.h"
+#include "bindings.h"
 #include "py_model.h"
 
 namespace anya::python {
@@ -45,16 +44,20 @@ void register_engine(py::module_& module) {
            py::arg("library"), "Opens the ONNX Runtime library at this absolute path.")
       .def("load", &load, py::arg("name"), py::arg("version"), py::arg("source"), py::arg("options"),
            "Loads and warms up a version from a path or bytes. Blocks with the GIL released.")
-      .def("close", [](PyEngine& self) { self.engine->close(); }, py::call_guard<py::gil_scoped_release>(),
-           "Drains everything; refuses what comes after. Idempotent. Blocks.")
-      .def("stats", [](const PyEngine& self) { return self.engine->stats(); }, "Counters of every loaded version.")
-      .def_property_readonly("is_owner_process", [](const PyEngine& self) { return self.engine->is_owner_process(); },
-                             "False in a forked child, where nothing works.")
-      .def_property_readonly("runtime_version",
-                             [](const PyEngine& self) { return self.engine->dependencies().runtime_version; },
-                             "ONNX Runtime's version.");
-  module.def("key_hash", [](const std::string& key, std::uint64_t salt) { return Engine::key_hash(key, salt); },
-             py::arg("key"), py::arg("salt"), "A 64-bit hash of a routing key, the same in every process.");
+      .def(
+          "close", [](PyEngine& self) { self.engine->close(); }, py::call_guard<py::gil_scoped_release>(),
+          "Drains everything; refuses what comes after. Idempotent. Blocks.")
+      .def(
+          "stats", [](const PyEngine& self) { return self.engine->stats(); }, "Counters of every loaded version.")
+      .def_property_readonly(
+          "is_owner_process", [](const PyEngine& self) { return self.engine->is_owner_process(); },
+          "False in a forked child, where nothing works.")
+      .def_property_readonly(
+          "runtime_version", [](const PyEngine& self) { return self.engine->dependencies().runtime_version; },
+          "ONNX Runtime's version.");
+  module.def(
+      "key_hash", [](const std::string& key, std::uint64_t salt) { return Engine::key_hash(key, salt); },
+      py::arg("key"), py::arg("salt"), "A 64-bit hash of a routing key, the same in every process.");
 }
 
 }  // namespace anya::python

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "errors.h"
-
 #include <array>
 #include <exception>
 #include <memory>
 #include <new>
 #include <utility>
+
+#include "errors.h"
 
 namespace anya::python {
 namespace {
@@ -78,7 +78,8 @@ void register_errors(py::module_& module) {
       .def("__repr__", &Detail::sentence)
       .def_property_readonly("field", &field_of, "The input at fault, or None.")
       .def_property_readonly(
-          "value", [](const Detail& self) { return number_or_type(self, self.status.value); }, "What was given, or None.")
+          "value", [](const Detail& self) { return number_or_type(self, self.status.value); },
+          "What was given, or None.")
       .def_property_readonly(
           "limit", [](const Detail& self) { return number_or_type(self, self.status.limit); },
           "What would have been allowed, or None.");

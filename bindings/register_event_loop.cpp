@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bindings.h"
-
 #include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "anya/completion_queue.h"
+#include "bindings.h"
 #include "errors.h"
 #include "py_model.h"
 
 namespace anya::python {
 namespace {
 
-// Between one asyncio loop and the core. Requests of one turn of the loop go in together at its end; what has ended comes
-// back through one descriptor that the loop watches, a whole batch per wake-up.
-// Used on the loop's own thread only, with the GIL held. Outlives its loop: another loop may attach after it.
+// Between one asyncio loop and the core. Requests of one turn of the loop go in together at its end; what has ended
+// comes back through one descriptor that the loop watches, a whole batch per wake-up. Used on the loop's own thread
+// only, with the GIL held. Outlives its loop: another loop may attach after it.
 class EventLoop {
  public:
   // `loop` runs on this thread. Replaces a loop that has been closed.
@@ -26,9 +25,7 @@ class EventLoop {
     flush_planned_ = false;
   }
   void bind(py::object flush) { flush_ = std::move(flush); }
-  void detach() {
-    create_future_ = call_soon_ = loop_ = flush_ = py::object();
-  }
+  void detach() { create_future_ = call_soon_ = loop_ = flush_ = py::object(); }
   [[nodiscard]] int descriptor() const noexcept { return queue_.descriptor(); }
   [[nodiscard]] std::size_t outstanding() const noexcept { return outstanding_; }
 
@@ -55,7 +52,7 @@ class EventLoop {
   CompletionQueue queue_;
   std::vector<Entry> entries_;
   std::vector<std::uint32_t> free_slots_;
-  std::vector<PyRequest*> turn_;   // submitted in this turn of the loop, not in the core yet
+  std::vector<PyRequest*> turn_;  // submitted in this turn of the loop, not in the core yet
   std::vector<Request*> together_;
   std::size_t outstanding_ = 0;
   bool flush_planned_ = false;
@@ -99,8 +96,7 @@ PyObject* EventLoop::submit(PyObject* const* arguments, bool detailed) {
   }
   request->ticket_slot = take_slot(request, detailed);
   turn_.push_back(request);
-  const std::uint64_t ticket =
-      (std::uint64_t{entries_[request->ticket_slot].generation} << 32U) | request->ticket_slot;
+  const std::uint64_t ticket = (std::uint64_t{entries_[request->ticket_slot].generation} << 32U) | request->ticket_slot;
   return Py_BuildValue("(NK)", future, static_cast<unsigned long long>(ticket));
 }
 
@@ -236,14 +232,16 @@ PyObject* submit_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t
   return submit_with(self, arguments, count, true);
 }
 
-PyMethodDef submit_definition = {"submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit)), METH_FASTCALL,
-                                 "submit(self: anya_engine._core.EventLoop, model: anya_engine._core.Model, inputs: object, "
-                                 "outputs: object, timeout: object, priority: object, key: object, tenant: object) -> "
-                                 "tuple[asyncio.Future[dict[str, numpy.ndarray]], int]\n\n"
-                                 "A future of this loop for the answer, and the ticket that cancels the request."};
+PyMethodDef submit_definition = {
+    "submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit)), METH_FASTCALL,
+    "submit(self: anya_engine._core.EventLoop, model: anya_engine._core.Model, inputs: object, "
+    "outputs: object, timeout: object, priority: object, key: object, tenant: object) -> "
+    "tuple[asyncio.Future[dict[str, numpy.ndarray]], int]\n\n"
+    "A future of this loop for the answer, and the ticket that cancels the request."};
 PyMethodDef submit_detailed_definition = {
     "submit_detailed", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit_detailed)), METH_FASTCALL,
-    "submit_detailed(self: anya_engine._core.EventLoop, model: anya_engine._core.Model, inputs: object, outputs: object, "
+    "submit_detailed(self: anya_engine._core.EventLoop, model: anya_engine._core.Model, inputs: object, outputs: "
+    "object, "
     "timeout: object, priority: object, key: object, tenant: object) -> "
     "tuple[asyncio.Future[tuple[dict[str, numpy.ndarray], int, float, float, int]], int]\n\n"
     "The same for Model.infer_detailed's answer."};
@@ -251,7 +249,8 @@ PyMethodDef submit_detailed_definition = {
 }  // namespace
 
 void register_event_loop(py::module_& module) {
-  py::class_<EventLoop> type(module, "EventLoop", "Between one asyncio loop and the core; used on the loop's thread only.");
+  py::class_<EventLoop> type(module, "EventLoop",
+                             "Between one asyncio loop and the core; used on the loop's thread only.");
   type.def(py::init<>())
       .def("attach", &EventLoop::attach, py::arg("loop"), "Serves this loop from now on.")
       .def("bind", &EventLoop::bind, py::arg("flush"), "What the loop calls at the end of a turn: this object's flush.")

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bindings.h"
-
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -8,6 +6,7 @@
 #include <vector>
 
 #include "anya/completion_queue.h"
+#include "bindings.h"
 #include "errors.h"
 #include "py_model.h"
 #include "waiting.h"
@@ -43,9 +42,7 @@ class Future {
   Future& operator=(const Future&) = delete;
 
   [[nodiscard]] bool done() const noexcept { return request_ == nullptr || request_->ended(); }
-  [[nodiscard]] bool cancelled() {
-    return done() && (settle(), code_ == ErrorCode::kCancelled);
-  }
+  [[nodiscard]] bool cancelled() { return done() && (settle(), code_ == ErrorCode::kCancelled); }
   bool cancel() {
     if (done()) return false;
     return owner().model->conclude(*request_, ErrorCode::kCancelled, Reason::kCancelled);
@@ -155,7 +152,8 @@ void Future::add_done_callback(const py::object& self, py::typing::Callable<py::
   } else if (future.request_->waiter == nullptr) {
     future.request_->waiter = self.ptr();
     future.request_->hold(Py_NewRef(self.ptr()));  // until the callbacks have run
-    if (!future.request_->notify_through(future.callback_queue_.cast<CallbackQueue&>().queue)) future.run_callbacks(self);
+    if (!future.request_->notify_through(future.callback_queue_.cast<CallbackQueue&>().queue))
+      future.run_callbacks(self);
   }
 }
 
@@ -207,19 +205,22 @@ void register_future(py::module_& module) {
   py::class_<Future>(module, "Future",
                      "The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit.")
       .def("result", &Future::result, py::arg("timeout") = py::none(),
-           "The outputs. Waits up to `timeout` seconds (None: without end) and then raises TimeoutError; the request goes "
+           "The outputs. Waits up to `timeout` seconds (None: without end) and then raises TimeoutError; the request "
+           "goes "
            "on. Raises the request's error if it failed.")
       .def("exception", &Future::exception, py::arg("timeout") = py::none(),
            "The request's error, or None if it ended well. Waits like result().")
       .def("done", &Future::done, "True once the request has ended, however.")
       .def("cancel", &Future::cancel,
-           "Ends the request as cancelled unless it has ended. True if this call did it. A run under way goes on and its "
+           "Ends the request as cancelled unless it has ended. True if this call did it. A run under way goes on and "
+           "its "
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
-      .def_static("_submit", &submit_future, py::arg("model"), py::arg("callbacks"), py::arg("inputs"), py::arg("outputs"),
-                  py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"))
+      .def_static("_submit", &submit_future, py::arg("model"), py::arg("callbacks"), py::arg("inputs"),
+                  py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"))
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
-           "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it has "
+           "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it "
+           "has "
            "ended already. What fn raises goes to sys.unraisablehook.");
 }
 

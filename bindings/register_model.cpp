@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings.h"
-
 #include "errors.h"
 #include "py_model.h"
 #include "waiting.h"
@@ -89,10 +88,11 @@ PyObject* infer_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t 
   return detailed;
 }
 
-PyMethodDef infer_definition = {"infer", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(infer)), METH_FASTCALL,
-                                nullptr};
-PyMethodDef infer_detailed_definition = {
-    "infer_detailed", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(infer_detailed)), METH_FASTCALL, nullptr};
+PyMethodDef infer_definition = {"infer", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(infer)),
+                                METH_FASTCALL, nullptr};
+PyMethodDef infer_detailed_definition = {"infer_detailed",
+                                         reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(infer_detailed)),
+                                         METH_FASTCALL, nullptr};
 
 py::tuple spec_of(const TensorSpec& spec) {
   py::list shape;
@@ -149,15 +149,17 @@ void register_model(py::module_& module) {
   type.def_property_readonly("version", [](const PyModel& self) { return self.model->info().version; }, "Its version.");
   type.def("info", &info_of, "What is known of it, as a dict.");
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
-  type.def("unload", [](PyModel& self) { self.engine.cast<PyEngine&>().engine->unload(self.model); },
-           py::call_guard<py::gil_scoped_release>(), "Refuses new requests, drains, stops its threads. Blocks.");
+  type.def(
+      "unload", [](PyModel& self) { self.engine.cast<PyEngine&>().engine->unload(self.model); },
+      py::call_guard<py::gil_scoped_release>(), "Refuses new requests, drains, stops its threads. Blocks.");
   // The first line is the signature that the stub generator reads.
   infer_definition.ml_doc =
       "infer(self: anya_engine._core.Model, inputs: object, outputs: object, timeout: object, priority: object, "
       "key: object, tenant: object) -> dict[str, numpy.ndarray]\n\n"
       "The answer, by output name. Blocks without the GIL.";
   infer_detailed_definition.ml_doc =
-      "infer_detailed(self: anya_engine._core.Model, inputs: object, outputs: object, timeout: object, priority: object, "
+      "infer_detailed(self: anya_engine._core.Model, inputs: object, outputs: object, timeout: object, priority: "
+      "object, "
       "key: object, tenant: object) -> tuple[dict[str, numpy.ndarray], int, float, float, int]\n\n"
       "The answer, the request's number, its seconds in the queue and in the run, the rows of that run.";
   add_fast_method(type, &infer_definition);

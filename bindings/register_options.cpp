@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bindings.h"
-
 #include "anya/options.h"
+#include "bindings.h"
 
 namespace anya::python {
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bindings.h"
-
 #include "anya/stats.h"
+#include "bindings.h"
 
 namespace anya::python {
 namespace {
@@ -18,7 +17,8 @@ py::typing::Dict<py::str, py::int_> by_code(const std::array<std::uint64_t, kErr
 }  // namespace
 
 void register_stats(py::module_& module) {
-  py::class_<HistogramSnapshot>(module, "HistogramSnapshot", "A histogram: edges are upper bounds, +Inf comes after the last.")
+  py::class_<HistogramSnapshot>(module, "HistogramSnapshot",
+                                "A histogram: edges are upper bounds, +Inf comes after the last.")
       .def_readonly("edges", &HistogramSnapshot::edges)
       .def_readonly("counts", &HistogramSnapshot::counts)
       .def_readonly("sum", &HistogramSnapshot::sum);

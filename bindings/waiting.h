@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "bindings.h"
-
 #include "anya/clock.h"
+#include "bindings.h"
 #include "py_model.h"
 
 namespace anya::python {

@@ -9,12 +9,12 @@ namespace anya {
 
 class Request;
 
-// Where ended requests wait for one consumer, an event loop or a dispatcher thread: a list that any thread pushes on and
-// the consumer takes whole, and an eventfd that turns readable once per batch, however many requests it carried.
+// Where ended requests wait for one consumer, an event loop or a dispatcher thread: a list that any thread pushes on
+// and the consumer takes whole, and an eventfd that turns readable once per batch, however many requests it carried.
 // Thread-safe: push and signal from any thread; take_all, wait and the constructor and destructor from the consumer.
-// A pusher signals after it has pushed: whoever destroys the queue makes sure first that no pusher is left (by closing the
-// model), not only that everything was taken.
-// Nothing blocks but wait. Owns its descriptor; carries one reference of each request in it.
+// A pusher signals after it has pushed: whoever destroys the queue makes sure first that no pusher is left (by closing
+// the model), not only that everything was taken. Nothing blocks but wait. Owns its descriptor; carries one reference
+// of each request in it.
 class CompletionQueue {
  public:
   CompletionQueue();  // throws Error(kUnavailable) when no descriptor can be had

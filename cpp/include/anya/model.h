@@ -19,7 +19,7 @@ namespace anya {
 struct ModelInfo {
   std::string name;
   std::string version;
-  std::string digest;                  // SHA-256 of what was parsed, hex
+  std::string digest;  // SHA-256 of what was parsed, hex
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> providers;  // in force
@@ -27,7 +27,7 @@ struct ModelInfo {
   std::string batching_note;           // why, or why not
   int instances = 1;
   std::int64_t max_batch_size = 1;
-  std::uint64_t memory_bytes = 0;      // of the model's files; ONNX Runtime's own use comes on top
+  std::uint64_t memory_bytes = 0;  // of the model's files; ONNX Runtime's own use comes on top
   double load_seconds = 0;
 };
 
@@ -44,8 +44,8 @@ class Model {
   [[nodiscard]] const ModelInfo& info() const noexcept;
   [[nodiscard]] const ModelSchema& schema() const noexcept;
 
-  // Checks `inputs` (descriptors only: no data is touched), `output_indices` and the deadline, and fills what a run needs:
-  // rows, signature, accepted_at, and in `outputs` dtype, and shape and bytes where they follow from the rows.
+  // Checks `inputs` (descriptors only: no data is touched), `output_indices` and the deadline, and fills what a run
+  // needs: rows, signature, accepted_at, and in `outputs` dtype, and shape and bytes where they follow from the rows.
   // A failure is counted as a refusal. Never throws; never blocks.
   Status admit(Request& request) noexcept;
 
@@ -54,8 +54,8 @@ class Model {
   bool run_here(Request& request) noexcept;
   // The same for a batch that an event loop has collected; only if it is known to be shorter than a hop to a worker.
   bool run_here(std::span<Request* const> requests) noexcept;
-  // Queues requests that were admitted, in order; returns how many fit. The rest have not been accepted; `refusal` says why.
-  // `watch_deadlines`: the engine ends them at their deadline; otherwise the submitter, who waits, does.
+  // Queues requests that were admitted, in order; returns how many fit. The rest have not been accepted; `refusal` says
+  // why. `watch_deadlines`: the engine ends them at their deadline; otherwise the submitter, who waits, does.
   std::size_t enqueue(std::span<Request* const> requests, bool watch_deadlines, Status& refusal) noexcept;
   // Ends a request that was accepted with this outcome, unless it has one. True if this call decided it.
   bool conclude(Request& request, ErrorCode code, Reason reason) noexcept;

@@ -28,8 +28,8 @@ class RequestOwner {
 //
 // Life: the submitter fills the first group and hands the request to a model. Whoever wins claim() decides the outcome
 //   (the run, the deadline, a cancellation), fills `status` and calls publish(); everybody else drops what it has. The
-//   memory behind inputs and outputs belongs to the request (its owner keeps it alive) until the last reference is gone,
-//   so a run that goes on after its caller has left never writes into freed memory.
+//   memory behind inputs and outputs belongs to the request (its owner keeps it alive) until the last reference is
+//   gone, so a run that goes on after its caller has left never writes into freed memory.
 // References: one for the submitter, one for the engine while it is queued or running, one for the deadline timer while
 //   it watches, one for a completion queue from the moment it is asked to notify. The last one to leave calls reclaim.
 // Thread-safe: claim, publish, wait, ended, notify_through, retain, release. The rest belongs to the submitter before
@@ -42,20 +42,20 @@ class Request {
   virtual ~Request() = default;
 
   // ---- Filled by the submitter, constant from submission on.
-  std::vector<TensorView> inputs;              // in schema order
-  std::vector<std::uint32_t> output_indices;   // which outputs, in the order wanted
-  std::vector<OutputBuffer> outputs;           // one per index; data == null: made by the run
+  std::vector<TensorView> inputs;             // in schema order
+  std::vector<std::uint32_t> output_indices;  // which outputs, in the order wanted
+  std::vector<OutputBuffer> outputs;          // one per index; data == null: made by the run
   std::uint64_t id = 0;
-  std::uint64_t key_hash = 0;                  // of the routing key; 0: none
+  std::uint64_t key_hash = 0;  // of the routing key; 0: none
   std::string tenant;
-  int priority = 0;                            // 1 is the highest; 0: the model's default
-  Nanos deadline = kNever;                     // on the engine's clock
-  Nanos timeout = kNever;                      // what `deadline` was made from, for the message
+  int priority = 0;         // 1 is the highest; 0: the model's default
+  Nanos deadline = kNever;  // on the engine's clock
+  Nanos timeout = kNever;   // what `deadline` was made from, for the message
 
   // ---- Filled by the model at admission.
-  Batcher* batcher = nullptr;                  // alive as long as the request has not ended
-  std::int64_t rows = 0;                       // 0: the model takes shapes as they are
-  std::uint64_t signature = 0;                 // equal for requests that may share a run
+  Batcher* batcher = nullptr;   // alive as long as the request has not ended
+  std::int64_t rows = 0;        // 0: the model takes shapes as they are
+  std::uint64_t signature = 0;  // equal for requests that may share a run
   Nanos accepted_at = 0;
 
   // ---- The outcome: written by the winner of claim() before publish().
@@ -82,8 +82,8 @@ class Request {
   enum class Wait : std::uint8_t { kEnded, kTimedOut, kInterrupted };
   // Blocks until the outcome, until `until` (steady clock), or until a signal handler ran on this thread.
   Wait wait(Nanos until) noexcept;
-  // From now on the outcome is pushed to `queue` (which gets a reference). False: it has ended already, nothing is pushed.
-  // REQUIRES: called at most once.
+  // From now on the outcome is pushed to `queue` (which gets a reference). False: it has ended already, nothing is
+  // pushed. REQUIRES: called at most once.
   [[nodiscard]] bool notify_through(CompletionQueue& queue) noexcept;
 
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }  // a holder copies its own reference

@@ -46,8 +46,9 @@ class Session {
   [[nodiscard]] virtual std::unique_ptr<RunControl> make_run_control() = 0;
 
   // One inference. `inputs` in schema order, every one given; outputs[i] is the schema's output `output_indices[i]`.
-  // Blocks until done. Never throws: failures are kExecutionError, kOutOfMemory or kInvalidInput with ONNX Runtime's text.
-  // REQUIRES: `control` came from this session and no other run uses it now; inputs and outputs live until it returns.
+  // Blocks until done. Never throws: failures are kExecutionError, kOutOfMemory or kInvalidInput with ONNX Runtime's
+  // text. REQUIRES: `control` came from this session and no other run uses it now; inputs and outputs live until it
+  // returns.
   virtual Status run(RunControl& control, std::span<const TensorView> inputs,
                      std::span<const std::uint32_t> output_indices, std::span<OutputBuffer> outputs) noexcept = 0;
 };

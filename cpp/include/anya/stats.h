@@ -13,11 +13,10 @@
 namespace anya {
 
 // Upper edges of the duration buckets in seconds: 100 us to 10 s in steps of 1, 2.5, 5 (16 edges), then +Inf.
-inline constexpr std::array<double, 16> kDurationEdges = {1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
-                                                          5e-2, 1e-1,   2.5e-1, 5e-1, 1.0,  2.5,  5.0,  10.0};
+inline constexpr std::array<double, 16> kDurationEdges = {1e-4, 2.5e-4, 5e-4,   1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
+                                                          5e-2, 1e-1,   2.5e-1, 5e-1, 1.0,    2.5,  5.0,  10.0};
 // Upper edges of the batch size buckets in rows: powers of 2, then +Inf.
-inline constexpr std::array<double, 14> kBatchEdges = {1,   2,   4,   8,    16,   32,   64,
-                                                       128, 256, 512, 1024, 2048, 4096, 8192};
+inline constexpr std::array<double, 14> kBatchEdges = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
 
 struct HistogramSnapshot {
   std::vector<double> edges;          // upper bounds, without +Inf
@@ -34,13 +33,13 @@ struct ModelStats {
   std::array<std::uint64_t, kErrorCodeCount> ended{};    // by outcome; index kOk is success
   std::array<std::uint64_t, kErrorCodeCount> refused{};  // at the door, by error
   std::uint64_t in_flight = 0;
-  std::uint64_t queue_depth = 0;   // waiting now
+  std::uint64_t queue_depth = 0;  // waiting now
   std::uint64_t instances = 0;
   std::uint64_t instances_busy = 0;
-  std::uint64_t batches = 0;       // runs, a run of one request included
-  std::uint64_t rows = 0;          // rows in those runs
-  std::uint64_t in_place = 0;      // runs on the thread of who asked, an event loop's batches included
-  std::uint64_t splits = 0;        // batches run again in halves because a run failed
+  std::uint64_t batches = 0;           // runs, a run of one request included
+  std::uint64_t rows = 0;              // rows in those runs
+  std::uint64_t in_place = 0;          // runs on the thread of who asked, an event loop's batches included
+  std::uint64_t splits = 0;            // batches run again in halves because a run failed
   HistogramSnapshot request_duration;  // seconds from acceptance to the outcome
   HistogramSnapshot queue_duration;    // seconds from acceptance to the start of the run
   HistogramSnapshot compute_duration;  // seconds of the run, observed once per request in it

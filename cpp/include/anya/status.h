@@ -2,7 +2,8 @@
 //
 // How things fail. Two zones, two types:
 //   cold path (construction, load, configuration): throw Error, a code and a sentence;
-//   hot path (everything reachable from a request): return Status, a code and its facts as plain numbers, no allocation.
+//   hot path (everything reachable from a request): return Status, a code and its facts as plain numbers, no
+//   allocation.
 //     The sentence is made only when somebody asks for it (describe).
 #pragma once
 
@@ -51,7 +52,8 @@ inline constexpr int kErrorCodeCount = static_cast<int>(ErrorCode::kOutOfMemory)
 // "INVALID_INPUT" and so on: stable, part of the public contract.
 std::string_view code_name(ErrorCode code) noexcept;
 
-// Which sentence a refusal on the hot path stands for; `value`, `limit` and `index` of Status mean what the comment says.
+// Which sentence a refusal on the hot path stands for; `value`, `limit` and `index` of Status mean what the comment
+// says.
 enum class Reason : std::uint8_t {
   kNone,
   kText,            // the sentence is in `text`
@@ -64,12 +66,12 @@ enum class Reason : std::uint8_t {
   kCancelled,
   kRequestTooLarge,  // value: bytes asked; limit: max_request_bytes
   // Inputs against the schema; `tensor` is the input's index.
-  kWrongDType,        // value: the DType given; limit: the DType wanted
-  kWrongRank,         // value: rank given; limit: rank wanted
-  kWrongDimension,    // axis; value: size given; limit: size wanted
-  kEmptyDimension,    // axis: a dimension of 0
-  kRowsDisagree,      // value: rows of this input; limit: rows of the first
-  kSymbolDisagree,    // axis; value: size given; limit: size of the same named dimension elsewhere in the request
+  kWrongDType,      // value: the DType given; limit: the DType wanted
+  kWrongRank,       // value: rank given; limit: rank wanted
+  kWrongDimension,  // axis; value: size given; limit: size wanted
+  kEmptyDimension,  // axis: a dimension of 0
+  kRowsDisagree,    // value: rows of this input; limit: rows of the first
+  kSymbolDisagree,  // axis; value: size given; limit: size of the same named dimension elsewhere in the request
 };
 
 // The outcome of one request. Copyable; allocates only for kText.

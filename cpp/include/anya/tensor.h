@@ -83,9 +83,9 @@ struct TensorView {
 struct TensorSpec {
   std::string name;
   DType dtype = DType::kUndefined;
-  Shape shape;                           // -1 where not fixed
-  std::vector<std::string> symbols;      // one per axis; "" where there is none
-  bool ranked = true;                    // false: the model does not say how many axes there are; `shape` is empty then
+  Shape shape;                       // -1 where not fixed
+  std::vector<std::string> symbols;  // one per axis; "" where there is none
+  bool ranked = true;                // false: the model does not say how many axes there are; `shape` is empty then
   friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
 };
 

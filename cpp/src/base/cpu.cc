@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/cpu.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <fstream>
 #include <string>
+
+#include <sched.h>
 
 namespace anya {
 

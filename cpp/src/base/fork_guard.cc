@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/fork_guard.h"
 
+#include <new>
+
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include <new>
 
 #include "anya/status.h"
 

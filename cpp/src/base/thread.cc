@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/thread.h"
 
-#include <pthread.h>
-
 #include <csignal>
 #include <string>
 #include <system_error>
 #include <utility>
+
+#include <pthread.h>
 
 #include "anya/status.h"
 

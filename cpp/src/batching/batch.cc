@@ -67,7 +67,8 @@ Status prepare_outputs(const ModelSchema& schema, Instance& instance, const Requ
     if (!output.shape.element_count(&elements)) return no_memory("an output larger than memory");
     output.bytes = elements * element_size(output.dtype);
     output.data = instance.output_slabs[index].reserve(output.bytes);
-    if (output.data == nullptr) return no_memory("no memory for an output of " + std::to_string(output.bytes) + " bytes");
+    if (output.data == nullptr)
+      return no_memory("no memory for an output of " + std::to_string(output.bytes) + " bytes");
   }
   return {};
 }

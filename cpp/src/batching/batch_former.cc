@@ -103,15 +103,16 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
       const Nanos until = linger_until(now, *bucket);
       if (until > now) return dead.empty() ? until : kNever;
     }
-    // Everybody's share of what is in flight: else one instance could end up with 63 rows of 64 and its neighbour run the
-    // other one over and over.
+    // Everybody's share of what is in flight: else one instance could end up with 63 rows of 64 and its neighbour run
+    // the other one over and over.
     const std::int64_t count = std::max<std::int64_t>(1, instances.count);
     std::int64_t even = (bucket->rows + instances.running_rows + count - 1) / count;
-    // Half of that, if it costs no more: then there is a next batch ready while the answers of this one are handed out and
-    // their askers come back.
+    // Half of that, if it costs no more: then there is a next batch ready while the answers of this one are handed out
+    // and their askers come back.
     if (instances.cost != nullptr && instances.cost->half_is_as_good(even)) even = (even + 1) / 2;
     const std::int64_t most = std::min(limits_.max_rows, instances.paying);
-    const std::int64_t share = std::clamp<std::int64_t>(std::max(even, instances.worth), 1, std::max<std::int64_t>(1, most));
+    const std::int64_t share =
+        std::clamp<std::int64_t>(std::max(even, instances.worth), 1, std::max<std::int64_t>(1, most));
     std::int64_t rows = 0;
     do {
       const bool last = bucket->head->next_waiting == nullptr;
@@ -123,7 +124,8 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
         rows += std::max<std::int64_t>(1, request->rows);
       }
       if (last) break;  // the bucket is gone
-    } while (limits_.batchable && rows < share && rows + std::max<std::int64_t>(1, bucket->head->rows) <= limits_.max_rows);
+    } while (limits_.batchable && rows < share &&
+             rows + std::max<std::int64_t>(1, bucket->head->rows) <= limits_.max_rows);
     return kNever;
   }
 }

@@ -14,17 +14,18 @@ namespace anya {
 // Whether two requests to one model may share a run: same shapes beyond the rows, same outputs.
 bool may_share(const Request& a, const Request& b) noexcept;
 
-// Decides which waiting requests run next, and when. PURE: no thread, no lock, no clock of its own; time is an argument.
+// Decides which waiting requests run next, and when. PURE: no thread, no lock, no clock of its own; time is an
+// argument.
 //
-// Requests that may share a run (equal signature and shapes) wait in one bucket, higher priority first, then by arrival.
-// The bucket whose first request comes first by that order is served next, so other shapes never block it.
+// Requests that may share a run (equal signature and shapes) wait in one bucket, higher priority first, then by
+// arrival. The bucket whose first request comes first by that order is served next, so other shapes never block it.
 // Owned by one thread at a time (the batcher's scheduling lock). Holds the engine's reference of each request in it.
 class BatchFormer {
  public:
   struct Limits {
-    std::int64_t max_rows = 1;    // of one run; requests with more rows run alone
+    std::int64_t max_rows = 1;  // of one run; requests with more rows run alone
     Nanos max_delay = 0;
-    bool batchable = false;       // false: one request per run
+    bool batchable = false;  // false: one request per run
   };
   explicit BatchFormer(Limits limits) : limits_(limits) {}
 
@@ -32,16 +33,16 @@ class BatchFormer {
   void add(Request* request);
 
   struct Instances {
-    std::uint32_t count = 1;        // all there are
-    std::uint32_t idle = 1;         // that could take work now, the asking one included
-    std::int64_t running_rows = 0;  // in the runs of the others
-    std::int64_t worth = 1;         // rows that are better run here than shared with another instance
+    std::uint32_t count = 1;          // all there are
+    std::uint32_t idle = 1;           // that could take work now, the asking one included
+    std::int64_t running_rows = 0;    // in the runs of the others
+    std::int64_t worth = 1;           // rows that are better run here than shared with another instance
     std::int64_t paying = INT64_MAX;  // rows beyond which a larger batch costs as much per row
     const CostModel* cost = nullptr;  // what is known of sizes; null: nothing
-    bool freed = false;             // the asking one has just finished a run
+    bool freed = false;               // the asking one has just finished a run
   };
-  // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended to).
-  // Nothing in either and a time other than kNever: ask again then, or when another request has come.
+  // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended
+  // to). Nothing in either and a time other than kNever: ask again then, or when another request has come.
   Nanos poll(Nanos now, Instances instances, std::vector<Request*>& batch, std::vector<Request*>& dead);
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }

@@ -12,8 +12,8 @@ namespace {
 // What waking another thread costs, about: less work than this is not worth sharing.
 constexpr Nanos kHop = 50'000;
 constexpr std::uint64_t kExploreEvery = 256;  // batches
-// What an event loop spends on a request besides the run is twice this, about: a batch that adds no more than half to it
-// is not worth a hop either.
+// What an event loop spends on a request besides the run is twice this, about: a batch that adds no more than half to
+// it is not worth a hop either.
 constexpr Nanos kLoopWork = 2'000;
 
 std::int64_t rows_of(std::span<Request* const> requests) noexcept {
@@ -23,8 +23,8 @@ std::int64_t rows_of(std::span<Request* const> requests) noexcept {
 }
 
 BatchFormer::Limits limits_of(const Batcher::Setup& setup) {
-  return {std::max<std::int64_t>(1, setup.batching.max_batch_size),
-          setup.batching.max_queue_delay_microseconds * 1000, setup.batchable};
+  return {std::max<std::int64_t>(1, setup.batching.max_batch_size), setup.batching.max_queue_delay_microseconds * 1000,
+          setup.batchable};
 }
 
 }  // namespace
@@ -206,8 +206,8 @@ void Batcher::drop_dead(Instance& instance) noexcept {
   if (instance.dead.empty()) return;
   const Nanos now = clock_.now();
   for (Request* request : instance.dead) {
-    finish(instance, *request,
-           Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpiredInQueue, request->timeout), 0, now, 0);
+    finish(instance, *request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpiredInQueue, request->timeout),
+           0, now, 0);
     request->release();
   }
   gate_.leave(static_cast<std::uint32_t>(instance.dead.size()));
@@ -257,7 +257,8 @@ bool Batcher::finish(Request& request, Status status, Nanos started_at, Nanos en
   request.started_at = started_at;
   request.ended_at = ended_at;
   request.batch_rows = rows;
-  // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched then.
+  // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
+  // then.
   request.batcher->counters_.ended(code, request.accepted_at, started_at, ended_at);
   *signal = request.publish();
   return true;

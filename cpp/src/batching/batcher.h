@@ -29,19 +29,18 @@ namespace anya {
 // Requests in, runs out: the queue, the instances and the threads of one model. Does not know ONNX Runtime's types,
 // other models or Python.
 //
-// Producers push into a lock-free queue. A thread that holds an instance, a worker or a caller that found one idle, owns
-// the scheduling while it drains that queue into the BatchFormer and forms a batch (the one lock, shared by instance
-// holders only), then runs it with no lock held.
-// Thread-safe. Only close() blocks for long; run_here blocks for the run. Callers of run_here and enqueue keep the batcher
-// alive across the call.
+// Producers push into a lock-free queue. A thread that holds an instance, a worker or a caller that found one idle,
+// owns the scheduling while it drains that queue into the BatchFormer and forms a batch (the one lock, shared by
+// instance holders only), then runs it with no lock held. Thread-safe. Only close() blocks for long; run_here blocks
+// for the run. Callers of run_here and enqueue keep the batcher alive across the call.
 class Batcher {
  public:
   struct Setup {
     BatchingOptions batching;
     bool batchable = false;
-    std::vector<bool> predictable;  // per output of the schema
-    int instances = 1;              // 1 .. SlotSet::kMax
-    std::string name;               // for thread names
+    std::vector<bool> predictable;                          // per output of the schema
+    int instances = 1;                                      // 1 .. SlotSet::kMax
+    std::string name;                                       // for thread names
     std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand
   };
   // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
@@ -55,14 +54,14 @@ class Batcher {
   bool run_here(Request& request) noexcept;
   // The same for a whole batch that may share a run, if it is known to be short (max_in_place_microseconds).
   bool run_here(std::span<Request* const> requests) noexcept;
-  // Queues as many as fit, in order, and returns how many; the engine takes a reference of each of those. The others are
-  // left as they were, refused and counted; why() says what to tell them.
+  // Queues as many as fit, in order, and returns how many; the engine takes a reference of each of those. The others
+  // are left as they were, refused and counted; why() says what to tell them.
   std::size_t enqueue(std::span<Request* const> requests) noexcept;
   // Why an enqueue has just refused.
   [[nodiscard]] Status why() const noexcept;
 
-  // Ends the request with `status` unless it has ended or is just ending; true if this call decided it. The run, if there
-  // is one, goes on and its answer is dropped. Does not block.
+  // Ends the request with `status` unless it has ended or is just ending; true if this call decided it. The run, if
+  // there is one, goes on and its answer is dropped. Does not block.
   static bool conclude(Request& request, Status status, Nanos ended_at) noexcept;
 
   // Refuses what comes from now on, and blocks until all that was accepted has ended and the threads have stopped.

@@ -8,7 +8,7 @@
 
 namespace anya {
 namespace {
-constexpr std::size_t kSmall = std::size_t{4} << 20U;     // ended requests may keep so many bytes
+constexpr std::size_t kSmall = std::size_t{4} << 20U;      // ended requests may keep so many bytes
 constexpr std::size_t kOverhead = std::size_t{16} << 10U;  // what a request weighs besides its tensors; generous
 
 bool later(const Request* a, const Request* b) noexcept { return a->deadline > b->deadline; }
@@ -30,8 +30,8 @@ void DeadlineTimer::watch(Request& request) noexcept {
   Request* newest = arrivals_.load(std::memory_order_relaxed);  // a guess; the exchange below confirms it
   do {
     request.next_watched = newest;
-    // Sequentially consistent against next_wake_: either we see the time the thread is about to sleep until, or its last
-    // look at the arrivals sees us.
+    // Sequentially consistent against next_wake_: either we see the time the thread is about to sleep until, or its
+    // last look at the arrivals sees us.
   } while (!arrivals_.compare_exchange_weak(newest, &request, std::memory_order_seq_cst, std::memory_order_relaxed));
   const std::size_t mine = weight(request);
   // Relaxed: only how often the thread sweeps hangs on it.

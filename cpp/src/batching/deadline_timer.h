@@ -13,9 +13,9 @@
 namespace anya {
 
 // Ends requests at their deadline even when no thread waits for them and the model is stuck. One per engine.
-// Thread-safe. watch never blocks and takes no lock: requests arrive through a list that the timer's thread takes whole.
-// Holds a reference of each watched request until its deadline, or until a sweep has noticed that it ended: what ended
-// requests keep in memory stays below a few MB or what the live ones hold, whichever is more.
+// Thread-safe. watch never blocks and takes no lock: requests arrive through a list that the timer's thread takes
+// whole. Holds a reference of each watched request until its deadline, or until a sweep has noticed that it ended: what
+// ended requests keep in memory stays below a few MB or what the live ones hold, whichever is more.
 class DeadlineTimer {
  public:
   // `expire` is called on the timer's thread for a request whose deadline has passed and that nobody has claimed yet.

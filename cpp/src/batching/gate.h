@@ -7,13 +7,13 @@
 namespace anya {
 
 // Who may enter: one word that holds how many requests wait, how many instances are free, and whether the door is shut.
-// Since every decision is one read-modify-write of that word, "the queue is empty and an instance is free" is decided at
-// one instant, and either a newcomer sees the freed instance or the freeing thread sees the newcomer.
+// Since every decision is one read-modify-write of that word, "the queue is empty and an instance is free" is decided
+// at one instant, and either a newcomer sees the freed instance or the freeing thread sees the newcomer.
 //
 //   bit 63: closed    bit 62: an instance lingers for company    bits 32..61: waiting    bits 0..31: free instances
 //
-// Orders: sequentially consistent throughout. A thread that frees an instance and then looks whether its sleep key is still
-// good, and one that announces a request and then looks for a free instance, must not both see the past.
+// Orders: sequentially consistent throughout. A thread that frees an instance and then looks whether its sleep key is
+// still good, and one that announces a request and then looks for a free instance, must not both see the past.
 // Thread-safe; never blocks.
 class Gate {
  public:
@@ -24,7 +24,9 @@ class Gate {
     explicit View(std::uint64_t word) noexcept : word_(word) {}
     [[nodiscard]] bool closed() const noexcept { return (word_ & kClosed) != 0; }
     [[nodiscard]] bool lingering() const noexcept { return (word_ & kLingering) != 0; }
-    [[nodiscard]] std::uint32_t waiting() const noexcept { return static_cast<std::uint32_t>((word_ & kWaitingMask) >> 32U); }
+    [[nodiscard]] std::uint32_t waiting() const noexcept {
+      return static_cast<std::uint32_t>((word_ & kWaitingMask) >> 32U);
+    }
     [[nodiscard]] std::uint32_t free() const noexcept { return static_cast<std::uint32_t>(word_); }
 
    private:
@@ -52,8 +54,8 @@ class Gate {
   // Gives an instance back; the answer is what stood there then.
   View release() noexcept { return View(word_.fetch_add(1, std::memory_order_seq_cst) + 1); }
 
-  // Books up to `count` places in a queue of `limit`; returns how many were booked, and in `seen` what stood there before.
-  // 0 when the door is closed.
+  // Books up to `count` places in a queue of `limit`; returns how many were booked, and in `seen` what stood there
+  // before. 0 when the door is closed.
   [[nodiscard]] std::uint32_t book(std::uint32_t count, std::uint32_t limit, View& seen) noexcept {
     std::uint64_t word = word_.load(std::memory_order_relaxed);  // a guess; the exchange confirms it
     std::uint32_t booked = 0;
@@ -66,9 +68,7 @@ class Gate {
     return booked;
   }
   // `count` waiting requests have left the queue, to a run or to their end.
-  void leave(std::uint32_t count) noexcept {
-    word_.fetch_sub(std::uint64_t{count} << 32U, std::memory_order_seq_cst);
-  }
+  void leave(std::uint32_t count) noexcept { word_.fetch_sub(std::uint64_t{count} << 32U, std::memory_order_seq_cst); }
 
   void close() noexcept { word_.fetch_or(kClosed, std::memory_order_seq_cst); }
   void set_lingering() noexcept { word_.fetch_or(kLingering, std::memory_order_seq_cst); }

@@ -16,7 +16,8 @@ namespace {
 
 int instances_for(const ModelOptions& options) {
   if (options.instances > 0) return std::min(options.instances, static_cast<int>(SlotSet::kMax));
-  return std::clamp(usable_cores() / std::max(1, options.session.intra_op_num_threads), 1, static_cast<int>(SlotSet::kMax));
+  return std::clamp(usable_cores() / std::max(1, options.session.intra_op_num_threads), 1,
+                    static_cast<int>(SlotSet::kMax));
 }
 
 // The loader does not know what a model is called; who reads the refusal must.

@@ -42,7 +42,8 @@ Status Admission::check_inputs(const Request& request) const noexcept {
     const TensorSpec& spec = schema_.inputs[i];
     const TensorView& given = request.inputs[i];
     if (given.dtype != spec.dtype) {
-      return wrong(Reason::kWrongDType, i, 0, static_cast<std::int64_t>(given.dtype), static_cast<std::int64_t>(spec.dtype));
+      return wrong(Reason::kWrongDType, i, 0, static_cast<std::int64_t>(given.dtype),
+                   static_cast<std::int64_t>(spec.dtype));
     }
     if (spec.ranked && given.shape.rank() != spec.shape.rank()) {
       return wrong(Reason::kWrongRank, i, 0, static_cast<std::int64_t>(given.shape.rank()),
@@ -111,7 +112,8 @@ Status Admission::check(Request& request) const noexcept {
     if (rules_.batch_axis) output.shape[0] = request.rows;
     std::uint64_t elements = 0;
     std::uint64_t bytes = 0;
-    if (!output.shape.element_count(&elements) || __builtin_mul_overflow(elements, element_size(output.dtype), &bytes)) {
+    if (!output.shape.element_count(&elements) ||
+        __builtin_mul_overflow(elements, element_size(output.dtype), &bytes)) {
       return Status::failure(ErrorCode::kInputTooLarge, Reason::kRequestTooLarge, INT64_MAX, rules_.max_request_bytes);
     }
     output.bytes = bytes;

@@ -9,8 +9,9 @@
 
 namespace anya {
 
-// Whether a request fits a model, from its descriptors alone: dtypes, ranks, dimensions, rows, bytes. No data is touched.
-// PURE and immutable after construction: thread-safe, never blocks, allocates nothing once a request's vectors have room.
+// Whether a request fits a model, from its descriptors alone: dtypes, ranks, dimensions, rows, bytes. No data is
+// touched. PURE and immutable after construction: thread-safe, never blocks, allocates nothing once a request's vectors
+// have room.
 class Admission {
  public:
   struct Rules {

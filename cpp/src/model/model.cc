@@ -16,8 +16,7 @@ Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, const
 }
 
 void expire(Request& request, Nanos now) {
-  Batcher::conclude(
-      request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpired, request.timeout), now);
+  Batcher::conclude(request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpired, request.timeout), now);
 }
 
 }  // namespace

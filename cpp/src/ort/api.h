@@ -33,6 +33,7 @@ using LogFunction = void (*)(void* self, int severity, const char* category, con
   X(1, get_error_code, int, (const RawStatus*))                                                                        \
   X(2, get_error_message, const char*, (const RawStatus*))                                                             \
   X(3, create_env, RawStatus*, (int severity, const char* id, RawEnv** out))                                           \
+  X(6, disable_telemetry_events, RawStatus*, (const RawEnv* env))                                                      \
   X(8, create_session_from_array, RawStatus*,                                                                          \
     (const RawEnv*, const void* model, std::size_t bytes, const RawSessionOptions*, RawSession** out))                 \
   X(9, run, RawStatus*,                                                                                                \

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ort/runtime.h"
 
-#include <unistd.h>
-
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
+
+#include <unistd.h>
 
 #include "anya/status.h"
 #include "ort/error.h"
@@ -86,6 +86,8 @@ RuntimeImpl::RuntimeImpl(Library library, LogSink log) : library_(std::move(libr
   RawEnv* env = nullptr;
   check(api(), api().create_env(kFatal, "anya", &env), ErrorCode::kConfigError, "ONNX Runtime's environment");
   env_ = EnvHandle(env, {&api()});
+  // Some wheels report to their maker; what runs here is nobody else's business.
+  check(api(), api().disable_telemetry_events(env), ErrorCode::kConfigError, "ONNX Runtime's telemetry switch");
   watch_exit();
   RawMemoryInfo* memory = nullptr;
   check(api(), api().create_cpu_memory_info(kDeviceAllocator, kDefaultMemory, &memory), ErrorCode::kConfigError,

@@ -10,8 +10,8 @@
 
 namespace anya {
 
-// One shard of a histogram with fixed upper edges. Thread-safe; never blocks. `Unit` turns the observed integer into the
-// edges' unit when the sum is read.
+// One shard of a histogram with fixed upper edges. Thread-safe; never blocks. `Unit` turns the observed integer into
+// the edges' unit when the sum is read.
 template <std::size_t N>
 class Histogram {
  public:

@@ -22,7 +22,9 @@ HistogramSnapshot empty(const std::array<double, N>& edges) {
 
 }  // namespace
 
-ModelCounters::ModelCounters() : shards_(new Shard[kShards]) { static_assert(kShards == 8, "shard() shifts to 3 bits"); }
+ModelCounters::ModelCounters() : shards_(new Shard[kShards]) {
+  static_assert(kShards == 8, "shard() shifts to 3 bits");
+}
 
 void ModelCounters::ended(ErrorCode code, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept {
   Shard& mine = shard();

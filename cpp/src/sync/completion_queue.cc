@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "anya/completion_queue.h"
 
+#include <cerrno>
+#include <climits>
+
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <climits>
 
 #include "anya/request.h"
 #include "anya/status.h"
@@ -28,8 +28,8 @@ bool CompletionQueue::push(Request* request) noexcept {
   Request* newest = newest_.load(std::memory_order_relaxed);  // a guess; the exchange below confirms it
   do {
     request->next_completed = newest;
-    // Release: the consumer's acquire in take_all sees the outcome and the link. Taking the whole list at once leaves no
-    // room for the ABA problem.
+    // Release: the consumer's acquire in take_all sees the outcome and the link. Taking the whole list at once leaves
+    // no room for the ABA problem.
   } while (!newest_.compare_exchange_weak(newest, request, std::memory_order_release, std::memory_order_relaxed));
   return newest == nullptr;
 }

@@ -29,7 +29,8 @@ class EventCount {
   }
   void cancel_wait() noexcept { word_.fetch_sub(kOneWaiter, std::memory_order_seq_cst); }
 
-  // Blocks until a notify after the matching prepare_wait, or until the deadline. Ends the wait that prepare_wait began.
+  // Blocks until a notify after the matching prepare_wait, or until the deadline. Ends the wait that prepare_wait
+  // began.
   void wait(Key key, Nanos deadline = kNever) noexcept {
     while (epoch(word_.load(std::memory_order_seq_cst)) == key) {
       if (futex_wait(epoch_address(), key, deadline) == FutexResult::kTimedOut) break;

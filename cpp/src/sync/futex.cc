@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sync/futex.h"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <climits>
 #include <ctime>
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace anya {
 

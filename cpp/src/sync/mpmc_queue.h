@@ -13,7 +13,8 @@ namespace anya {
 
 // A bounded queue for any number of producers and consumers.
 //
-// Promise: try_push and try_pop never block and take no lock; elements pushed by one thread are popped in its order; each
+// Promise: try_push and try_pop never block and take no lock; elements pushed by one thread are popped in its order;
+// each
 //   element is popped exactly once. Memory is taken once, in the constructor.
 // Element: must be trivially copyable (we carry pointers), which the static_assert holds.
 // Failure: try_push is false when the cell it would use has not been freed yet, try_pop when the next cell has not been

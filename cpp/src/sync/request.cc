@@ -8,8 +8,8 @@
 namespace anya {
 
 CompletionQueue* Request::publish() noexcept {
-  // Release: who sees kEnded sees the outcome. Acquire: if kNotify is set, so is queue_. The publisher holds a reference,
-  // so the request cannot be recycled under the lines below.
+  // Release: who sees kEnded sees the outcome. Acquire: if kNotify is set, so is queue_. The publisher holds a
+  // reference, so the request cannot be recycled under the lines below.
   const std::uint32_t before = state_.fetch_or(kEnded, std::memory_order_acq_rel);
   if ((before & kWaiting) != 0) futex_wake(futex_word(state_), INT_MAX);
   if ((before & kNotify) == 0) return nullptr;

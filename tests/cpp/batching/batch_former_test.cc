@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "batching/cost_model.h"
 #include "support/check.h"
 #include "support/value_request.h"
 
@@ -166,6 +167,12 @@ TEST(BatchFormer, Orders) {
 }
 
 TEST(BatchFormer, SharesTheRowsAmongTheInstances) {
+  anya::CostModel flat;   // a row costs the same in any company
+  anya::CostModel steep;  // half the rows cost more than half the run
+  for (const std::int64_t rows : {1, 2, 4, 8}) {
+    flat.seed(rows, 1000 * rows);
+    steep.seed(rows, 8000 + rows);
+  }
   const std::vector<Arrival> eight = {{'a'}, {'b'}, {'c'}, {'d'}, {'e'}, {'f'}, {'g'}, {'h'}};
   const struct {
     const char* fact;
@@ -182,6 +189,12 @@ TEST(BatchFormer, SharesTheRowsAmongTheInstances) {
       {"what is not worth a hop stays together", {.count = 2, .worth = 6}, "abcdef"},
       {"but never above the limit", {.count = 2, .worth = 1000}, "abcdefgh"},
       {"a worth below the share changes nothing", {.count = 2, .worth = 3}, "abcd"},
+      {"no more than what pays", {.paying = 3}, "abc"},
+      {"nor for a worth above it", {.worth = 6, .paying = 3}, "abc"},
+      {"something always runs", {.paying = 0}, "a"},
+      {"half, when two halves cost the same", {.cost = &flat}, "abcd"},
+      {"all, when they cost more", {.cost = &steep}, "abcdefgh"},
+      {"half of each one's share", {.count = 2, .cost = &flat}, "ab"},
   };
   for (const auto& row : table) {
     Table waiting(kEight);

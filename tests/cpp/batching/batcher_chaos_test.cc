@@ -92,14 +92,20 @@ struct Traffic {
                   if (roll() % 8 == 0) std::this_thread::yield();
                   return value_model(inputs, outputs);
                 }),
-        batcher(session, clock, setup(instances, queue_size, delay)) {}
+        batcher(session, clock, setup_of(instances, queue_size, delay)) {}
 
-  static Batcher::Setup setup(int instances, std::int64_t queue_size, std::int64_t delay) {
+  static Batcher::Setup setup_of(int instances, std::int64_t queue_size, std::int64_t delay) {
     anya::BatchingOptions batching;
     batching.max_batch_size = 16;
     batching.max_queue_size = queue_size;
     batching.max_queue_delay_microseconds = delay;
-    return {batching, true, {true}, instances, "chaos"};
+    Batcher::Setup setup;
+    setup.batching = batching;
+    setup.batchable = true;
+    setup.predictable = {true};
+    setup.instances = instances;
+    setup.name = "chaos";
+    return setup;
   }
   static std::uint64_t roll() {
     thread_local std::minstd_rand random(7);

@@ -33,7 +33,7 @@ class BatcherRig {
   explicit BatcherRig(const Options& options)
       : options_(options),
         session_(value_schema(), [this](auto inputs, auto, auto outputs) { return run(inputs, outputs); }),
-        batcher(session_, clock, setup()) {}
+        batcher(session_, clock, setup_of()) {}
   ~BatcherRig() {
     turnstile.open();
     batcher.close();
@@ -77,13 +77,19 @@ class BatcherRig {
   std::uint64_t ended(ErrorCode code) const { return stats().ended[static_cast<std::size_t>(code)]; }
 
  private:
-  Batcher::Setup setup() const {
+  Batcher::Setup setup_of() const {
     BatchingOptions batching;
     batching.max_batch_size = options_.max_batch_size;
     batching.max_queue_size = options_.max_queue_size;
     batching.max_queue_delay_microseconds = options_.max_queue_delay_microseconds;
     batching.max_in_place_microseconds = options_.max_in_place_microseconds;
-    return {batching, options_.batchable, {options_.predictable}, options_.instances, "test"};
+    Batcher::Setup setup;
+    setup.batching = batching;
+    setup.batchable = options_.batchable;
+    setup.predictable = {options_.predictable};
+    setup.instances = options_.instances;
+    setup.name = "test";
+    return setup;
   }
   Status run(std::span<const TensorView> inputs, std::span<OutputBuffer> outputs) {
     {

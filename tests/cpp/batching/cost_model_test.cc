@@ -77,3 +77,44 @@ TEST(CostModel, HugeRunsShareTheLastAverage) {
   EXPECT_EQ(cost.predict(std::int64_t{1} << 50), 5000);
   EXPECT_EQ(cost.rows_within(6000), std::int64_t{1} << 20);
 }
+
+TEST(CostModel, BatchesPayAsFarAsARowGetsCheaper) {
+  CostModel cost;
+  EXPECT_EQ(cost.paying_rows(), INT64_MAX);
+  cost.seed(1, 1000);
+  cost.seed(2, 1100);
+  EXPECT_EQ(cost.paying_rows(), INT64_MAX);  // two were cheaper than one; nothing larger is known
+  cost.seed(4, 2200);
+  EXPECT_EQ(cost.paying_rows(), 2);  // a row costs the same in four
+  cost.seed(16, 3200);
+  EXPECT_EQ(cost.paying_rows(), INT64_MAX);  // and a third in sixteen
+  cost.seed(64, 64'000);
+  EXPECT_EQ(cost.paying_rows(), 16);
+}
+
+TEST(CostModel, ASizeIsNotSaidNotToPayBeforeItWasSeenOften) {
+  CostModel cost;
+  cost.seed(2, 1000);
+  for (int i = 0; i < 7; ++i) {
+    cost.observe(4, 2000);
+    EXPECT_EQ(cost.paying_rows(), INT64_MAX);
+  }
+  cost.observe(4, 2000);
+  EXPECT_EQ(cost.paying_rows(), 2);
+}
+
+TEST(CostModel, HalvesAreAsGoodWithinTenPercent) {
+  const struct {
+    Nanos half, whole;
+    bool good;
+  } table[] = {{4000, 8000, true}, {4400, 8000, true}, {4408, 8000, false}, {3000, 8000, true}, {4000, 4000, false}};
+  for (const auto& row : table) {
+    CostModel cost;
+    EXPECT_FALSE(cost.half_is_as_good(8));
+    cost.seed(8, row.whole);
+    EXPECT_FALSE(cost.half_is_as_good(8));
+    cost.seed(4, row.half);
+    EXPECT_EQ(cost.half_is_as_good(8), row.good);
+    EXPECT_FALSE(cost.half_is_as_good(1));
+  }
+}

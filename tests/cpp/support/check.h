@@ -81,14 +81,14 @@ inline int run_all(int argc, char** argv) {
 
 }  // namespace anya::test
 
-#define TEST(suite, fact)                                                                        \
-  static void anya_test_##suite##_##fact();                                                      \
-  static const ::anya::test::Register anya_register_##suite##_##fact(#suite, #fact,              \
-                                                                     anya_test_##suite##_##fact); \
+#define TEST(suite, fact)                                                                                        \
+  static void anya_test_##suite##_##fact();                                                                      \
+  static const ::anya::test::Register anya_register_##suite##_##fact(#suite, #fact, anya_test_##suite##_##fact); \
   static void anya_test_##suite##_##fact()
 
-#define ANYA_COMPARE(a, b, op) \
-  ::anya::test::compare((a), (b), [](const auto& l, const auto& r) { return l op r; }, #a " " #op " " #b, __FILE__, __LINE__)
+#define ANYA_COMPARE(a, b, op)                                                                                      \
+  ::anya::test::compare((a), (b), [](const auto& l, const auto& r) { return l op r; }, #a " " #op " " #b, __FILE__, \
+                        __LINE__)
 #define EXPECT_EQ(a, b) ANYA_COMPARE(a, b, ==)
 #define EXPECT_NE(a, b) ANYA_COMPARE(a, b, !=)
 #define EXPECT_LT(a, b) ANYA_COMPARE(a, b, <)
@@ -102,16 +102,16 @@ inline int run_all(int argc, char** argv) {
 #define ASSERT_EQ(a, b) \
   if (!EXPECT_EQ(a, b)) throw ::anya::test::Fatal()
 // The statement must throw anya::Error with this code.
-#define EXPECT_ERROR(expected_code, statement)                                                                   \
-  do {                                                                                                           \
-    try {                                                                                                        \
-      statement;                                                                                                 \
-      ::anya::test::fail(__FILE__, __LINE__, "nothing thrown by " #statement);                                   \
-    } catch (const ::anya::Error& error) {                                                                       \
-      if (error.code() != (expected_code))                                                                       \
-        ::anya::test::fail(__FILE__, __LINE__, std::string("wrong code: ") + ::anya::test::show(error.code()) + \
-                                                   ", " + error.what());                                         \
-    }                                                                                                            \
+#define EXPECT_ERROR(expected_code, statement)                                                                    \
+  do {                                                                                                            \
+    try {                                                                                                         \
+      statement;                                                                                                  \
+      ::anya::test::fail(__FILE__, __LINE__, "nothing thrown by " #statement);                                    \
+    } catch (const ::anya::Error& error) {                                                                        \
+      if (error.code() != (expected_code))                                                                        \
+        ::anya::test::fail(__FILE__, __LINE__,                                                                    \
+                           std::string("wrong code: ") + ::anya::test::show(error.code()) + ", " + error.what()); \
+    }                                                                                                             \
   } while (false)
 
 int main(int argc, char** argv) { return ::anya::test::run_all(argc, argv); }
