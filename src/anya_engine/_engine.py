@@ -51,7 +51,7 @@ class Engine:
         outputs: Names of the outputs wanted; None: all.
         version: A version to answer instead of the one that serves.
         timeout: Seconds until the request ends with `DeadlineExceeded`; None: no end.
-        priority: 1 (highest) to 255; None: the model's default. Waiting requests of a lower number run first.
+        priority: 1 (highest) to 255; None counts as 128. Waiting requests of a lower number run first.
         key: What keeps one user on one version while versions change.
         tenant: What separates caches.
 

@@ -48,7 +48,7 @@ class Request {
   std::uint64_t id = 0;
   std::uint64_t key_hash = 0;  // of the routing key; 0: none
   std::string tenant;
-  int priority = 0;         // 1 is the highest; 0: the model's default
+  int priority = 0;         // 1 is the highest; 0: not given, counts as 128
   Nanos deadline = kNever;  // on the engine's clock
   Nanos timeout = kNever;   // what `deadline` was made from, for the message
 

@@ -83,8 +83,8 @@ Request* BatchFormer::pop(Bucket& bucket) noexcept {
 }
 
 // Waiting pays only while others arrive: another request than the oldest must have come within the last delay.
-Nanos BatchFormer::linger_until(Nanos now, const Bucket& bucket) const noexcept {
-  if (!limits_.batchable || limits_.max_delay <= 0 || bucket.rows >= limits_.max_rows) return now;
+Nanos BatchFormer::linger_until(Nanos now, const Bucket& bucket, std::int64_t most) const noexcept {
+  if (!limits_.batchable || limits_.max_delay <= 0 || bucket.rows >= most) return now;
   const Nanos another = size_ > 1 ? last_arrival_ : previous_arrival_;
   if (another < 0) return now;
   return std::min(bucket.head->accepted_at, another) + limits_.max_delay;
@@ -99,8 +99,9 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
       dead.push_back(pop(*bucket));
       continue;
     }
+    const std::int64_t most = std::max<std::int64_t>(1, std::min(limits_.max_rows, instances.paying));
     if (instances.freed && instances.idle <= 1) {
-      const Nanos until = linger_until(now, *bucket);
+      const Nanos until = linger_until(now, *bucket, most);
       if (until > now) return dead.empty() ? until : kNever;
     }
     // Everybody's share of what is in flight: else one instance could end up with 63 rows of 64 and its neighbour run
@@ -110,9 +111,7 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
     // Half of that, if it costs no more: then there is a next batch ready while the answers of this one are handed out
     // and their askers come back.
     if (instances.cost != nullptr && instances.cost->half_is_as_good(even)) even = (even + 1) / 2;
-    const std::int64_t most = std::min(limits_.max_rows, instances.paying);
-    const std::int64_t share =
-        std::clamp<std::int64_t>(std::max(even, instances.worth), 1, std::max<std::int64_t>(1, most));
+    const std::int64_t share = std::clamp<std::int64_t>(std::max(even, instances.worth), 1, most);
     std::int64_t rows = 0;
     do {
       const bool last = bucket->head->next_waiting == nullptr;

@@ -57,7 +57,7 @@ class BatchFormer {
   Bucket& bucket_for(const Request& request);
   Bucket* next_bucket() noexcept;
   Request* pop(Bucket& bucket) noexcept;
-  [[nodiscard]] Nanos linger_until(Nanos now, const Bucket& bucket) const noexcept;
+  [[nodiscard]] Nanos linger_until(Nanos now, const Bucket& bucket, std::int64_t most) const noexcept;
 
   const Limits limits_;
   std::vector<Bucket> buckets_;  // none empty
