@@ -115,6 +115,18 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def floor(session: nox.Session) -> None:
+    """Run what meets ONNX Runtime against the oldest one we take; `tests` has the newest."""
+    install(session, "build", "bench")
+    session.install("onnxruntime==1.28.*")
+    ctest(
+        session, "tests", arguments=("-R", "^(api|error|real_load|runtime|schema|session|session_options|value)_test")
+    )
+    files = ("infer", "bad_models", "batching", "async", "lifecycle")
+    session.run("pytest", *(f"tests/python/test_{name}.py" for name in files))
+
+
+@nox.session
 def tests_cpp(session: nox.Session) -> None:
     """Run the C++ tests alone; nothing of Python is built. Arguments after `--` go to ctest."""
     session.install(*group("build", "models"))
