@@ -233,7 +233,13 @@ bool place_data(PyRequest& request, std::size_t input, PyObject* array, bool sna
 py::object numpy_type(DType dtype) {
   if (dtype == DType::kString) return py::none();
   if (dtype == DType::kBFloat16) {
-    return py::module_::import("numpy").attr("dtype")(py::module_::import("ml_dtypes").attr("bfloat16"));
+    try {
+      return py::module_::import("numpy").attr("dtype")(py::module_::import("ml_dtypes").attr("bfloat16"));
+    } catch (const py::error_already_set& error) {
+      if (!error.matches(PyExc_ImportError)) throw;
+      throw Error(ErrorCode::kConfigError,
+                  "the model takes or gives bfloat16, which NumPy knows by ml_dtypes only: pip install ml_dtypes");
+    }
   }
   return py::reinterpret_steal<py::object>(npy_api::get().PyArray_DescrFromType_(number_of(dtype)));
 }

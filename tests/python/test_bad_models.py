@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -163,3 +164,11 @@ def test_a_provider_that_is_not_there_is_a_config_error(engine: anya.Engine, loa
     with pytest.raises(anya.AnyaError, match="NoSuchExecutionProvider"):
         engine.load("new", GOOD, config=anya.ModelConfig(providers=("NoSuchExecutionProvider",)))
     untouched(engine)
+
+
+def test_bfloat16_without_ml_dtypes(engine: anya.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of bfloat16 says which package it needs, and nothing of it stays loaded."""
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(anya.ConfigError, match="pip install ml_dtypes"):
+        engine.load("brain", MODELS["identity_bfloat16"]())
+    assert engine.models() == []
