@@ -222,12 +222,13 @@ def wheel(session: nox.Session) -> None:
     session.run("auditwheel", "show", made)
     session.run("auditwheel", "repair", "--wheel-dir", str(portable), made)
     # A fresh environment, and the tests without src/ beside them: what is tested is what is shipped.
-    place = Path(session.create_tmp())
+    place = Path(session.create_tmp()).absolute()
     shutil.rmtree(place / "tree", ignore_errors=True)
     for name in ("tests", "cpp", "docs"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, place / "tree" / name)
-    shutil.copyfile(ROOT / "pyproject.toml", place / "tree" / "pyproject.toml")
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copyfile(ROOT / name, place / "tree" / name)
     (place / "tree" / "benchmarks").mkdir()
     session.run("python", "-m", "venv", "--clear", str(place / "venv"))
     python = str(place / "venv" / "bin" / "python")
