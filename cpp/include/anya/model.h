@@ -44,8 +44,9 @@ class Model {
   [[nodiscard]] const ModelInfo& info() const noexcept;
   [[nodiscard]] const ModelSchema& schema() const noexcept;
 
-  // Checks `inputs` (descriptors only: no data is touched), `output_indices` and the deadline, and fills what a run
-  // needs: rows, signature, accepted_at, and in `outputs` dtype, and shape and bytes where they follow from the rows.
+  // Checks `inputs` (descriptors only: no data is touched) and the deadline, and fills what a run needs: rows,
+  // signature, accepted_at, and in `outputs` dtype, and shape and bytes where they follow from the rows.
+  // REQUIRES: one input per schema input; every output index is one of the schema's.
   // A failure is counted as a refusal. Never throws; never blocks.
   Status admit(Request& request) noexcept;
 
