@@ -26,8 +26,7 @@ class PyRequest final : public Request {
   void drop_held() noexcept;                              // GIL held
 
   PyModel* model = nullptr;        // kept alive by held_
-  PyObject* waiter = nullptr;      // what the completion is for, an asyncio future or a Future; owned by held_
-  std::uint32_t ticket_slot = 0;   // EventLoop's table
+  PyObject* waiter = nullptr;      // what the completion is for, an AsyncCall or a Future; owned by held_
   std::vector<py::object> given;   // per input: the array it came as, until its data is in place
   std::vector<PyObject*> arrays;   // per output: the array its data lies in (owned by held_), or null
   std::vector<std::byte> copies;   // inputs, copied when the caller does not wait

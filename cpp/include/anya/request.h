@@ -53,9 +53,10 @@ class Request {
   Nanos timeout = kNever;   // what `deadline` was made from, for the message
 
   // ---- Filled by the model at admission.
-  Batcher* batcher = nullptr;   // alive as long as the request has not ended
-  std::int64_t rows = 0;        // 0: the model takes shapes as they are
-  std::uint64_t signature = 0;  // equal for requests that may share a run
+  Batcher* batcher = nullptr;    // alive as long as the request has not ended
+  std::int64_t rows = 0;         // 0: the model takes shapes as they are
+  std::uint64_t signature = 0;   // equal for requests that may share a run
+  std::uint16_t cost_class = 0;  // equal for requests whose rows cost about the same (CostModel)
   Nanos accepted_at = 0;
 
   // ---- The outcome: written by the winner of claim() before publish().

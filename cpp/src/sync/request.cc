@@ -55,6 +55,7 @@ void Request::reset() noexcept {
   timeout = kNever;
   rows = 0;
   signature = 0;
+  cost_class = 0;
   accepted_at = 0;
   status = Status{};
   started_at = 0;
