@@ -29,9 +29,10 @@ def table(document: Mapping[str, Any], file_name: str) -> str:
     ]
     for each in results:
         if each.headline or each.holds is False:
+            middle, around = each.value().split(" ", 1)
             lines.append(
                 f"| {each.name} | {number(each.ours)} {each.unit} | {number(each.rival)} {each.unit} "
-                f"({each.rival_name}) | {each.value()} | {each.verdict().replace('MISSED', '**missed**')} |"
+                f"({each.rival_name}) | **{middle}** {around} | {each.verdict().replace('MISSED', '**missed**')} |"
             )
     measured = (
         f"{summary(results)} {machine_line(document['machine'])}. {document['date'][:10]}, "

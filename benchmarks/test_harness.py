@@ -105,7 +105,7 @@ def test_the_report_replaces_what_is_between_the_markers(tmp_path: Path, capsys:
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "stale" not in text
-    assert "| case | 2 µs | 4 µs (fast) | 0.50 (0.25 to 0.75) | ≤ 0.75 holds |" in text
+    assert "| case | 2 µs | 4 µs (fast) | **0.50** (0.25 to 0.75) | ≤ 0.75 holds |" in text
     assert interleave.commit() in text
     assert report.main([*command, "--check"]) == 0
     readme.write_text("no markers")

@@ -2,9 +2,8 @@
 //
 // One round of each: a plain session on ready-made batches, two schedulers of the usual shape, the engine. All run the
 // same model on one instance with one thread, and 64 requests in flight are driven by one client thread.
-// Prints JSON. Exit status 1: some answer was wrong. 2: it could not be done.
+// Prints JSON. Exit status 1: some answer was wrong; 2: it could not be done.
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -67,7 +66,7 @@ int main(int count, char** arguments) try {
   }
   bool right = true;
   const char* separator = "{";
-  for (const auto& [name, round] : measure(arguments[1], arguments[2], std::atof(arguments[3]), spoiled)) {
+  for (const auto& [name, round] : measure(arguments[1], arguments[2], std::stod(arguments[3]), spoiled)) {
     std::printf(
         "%s\"%s\": {\"items_per_second\": %.1f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"answers\": %llu, "
         "\"wrong\": %llu}",

@@ -9,7 +9,7 @@ namespace anya::bench {
 namespace {
 
 Round summary(std::vector<Nanos>& latencies, std::uint64_t answers, std::uint64_t wrong, Nanos elapsed) {
-  std::sort(latencies.begin(), latencies.end());
+  std::ranges::sort(latencies);
   const auto at = [&](std::size_t percent) {
     return static_cast<double>(latencies[std::min(latencies.size() - 1, latencies.size() * percent / 100)]) * 1e-3;
   };
@@ -34,7 +34,7 @@ Round closed_loop(Contender& contender, const Questions& questions, std::size_t 
     ready.push_back(all.back().get());
   }
   std::vector<Nanos> latencies;
-  latencies.reserve(1 << 20);
+  latencies.reserve(std::size_t{1} << 20);
   std::uint64_t wrong = 0;
   std::size_t flying = 0;
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -35,8 +36,8 @@ void worker(const std::atomic<std::uint32_t>& word, int answers, std::uint32_t t
 }  // namespace
 
 int main(int count, char** arguments) {
-  const int trips = count == 3 ? std::atoi(arguments[1]) : 0;
-  const double pause = count == 3 ? std::atof(arguments[2]) : 0;
+  const int trips = count == 3 ? std::stoi(arguments[1]) : 0;
+  const double pause = count == 3 ? std::stod(arguments[2]) : 0;
   if (trips < 1) {
     std::fprintf(stderr, "usage: hop_bench TRIPS PAUSE_SECONDS\n");
     return 2;
@@ -67,7 +68,7 @@ int main(int count, char** arguments) {
   thread.join();
   close(loop);
   close(answers);
-  std::sort(times.begin(), times.end());
+  std::ranges::sort(times);
   std::printf("%.3f\n", times[times.size() / 2]);
   return 0;
 }

@@ -17,7 +17,7 @@ SchedulerContender::SchedulerContender(Session& session, const Questions& questi
 
 SchedulerContender::~SchedulerContender() {
   {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     stopped_ = true;
   }
   arrived_.notify_all();
@@ -30,7 +30,7 @@ SchedulerContender::~SchedulerContender() {
 void SchedulerContender::ask(std::span<Ask* const> asks) {
   for (Ask* ask : asks) {
     {
-      const std::lock_guard lock(mutex_);
+      const std::scoped_lock lock(mutex_);
       waiting_.push_back(ask);
     }
     arrived_.notify_one();
@@ -90,7 +90,7 @@ void SchedulerContender::serve() {
       if (status.ok()) batch[i]->answer.assign(answer, answer + out);
     }
     {
-      const std::lock_guard lock(mutex_);
+      const std::scoped_lock lock(mutex_);
       busy_ = false;
     }
     freed_.notify_one();
@@ -102,7 +102,7 @@ void SchedulerContender::serve() {
 void SchedulerContender::respond(Ask* ask) {
   bool first = false;
   {
-    const std::lock_guard lock(responses_mutex_);
+    const std::scoped_lock lock(responses_mutex_);
     first = responses_.empty();
     responses_.push_back(ask);
   }
