@@ -108,10 +108,10 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Build, install, run every test: C++ by ctest, Python by pytest. Arguments after `--` go to pytest."""
     install(session, "build", "bench")
-    ctest(session, "tests")
+    ctest(session, "tests", "-DANYA_BUILD_BENCHMARKS=ON")
     session.run("pytest", *session.posargs)
     if not session.posargs:
-        session.run("pytest", "benchmarks", "--benchmark-disable")
+        session.run("pytest", "benchmarks", "--benchmark-disable", env={"ANYA_BENCH_BUILD": str(BUILD / "tests")})
 
 
 @nox.session
@@ -206,8 +206,8 @@ def stubs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against the rivals, in the same run. Arguments after `--` go to pytest."""
-    install(session, "bench")
-    session.run("pytest", "benchmarks", *session.posargs)
+    install(session, "build", "bench")
+    session.run("pytest", "benchmarks", "--benchmark-quiet", *session.posargs)
 
 
 @nox.session
@@ -241,7 +241,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Break the code on purpose, one line at a time, and see that a test notices. Arguments choose mutants by name."""
-    install(session, "build", "test")
+    install(session, "build", "bench")
     session.run("python", "tests/mutants/run.py", *session.posargs)
 
 
