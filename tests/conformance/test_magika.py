@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = Path(magika.__file__).parent / "models" / "standard_v3_3" / "model.onnx"
 FILES = 64
 #: Alone, the bits are the same. In company a matrix has more rows and ONNX Runtime may add in another order. The scores
-#: are probabilities; 3e-5 is the most that was seen, of a score near 1.
-RTOL, ATOL = 1e-3, 1e-4
+#: are probabilities; 7e-5 is the most that was seen, and which files there are changes with the project.
+RTOL, ATOL = 1e-3, 5e-4
 
 
 class Listening:
