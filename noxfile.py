@@ -127,6 +127,13 @@ def floor(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Compare with plain ONNX Runtime: every node case of the package `onnx`, and real models on real inputs."""
+    install(session, "conformance")
+    session.run("pytest", "tests/conformance", *session.posargs)
+
+
+@nox.session
 def tests_cpp(session: nox.Session) -> None:
     """Run the C++ tests alone; nothing of Python is built. Arguments after `--` go to ctest."""
     session.install(*group("build", "models"))
