@@ -25,6 +25,11 @@ namespace {
 
 // A request without a priority stands in the middle of 1..255: others can go before it and after it.
 constexpr int kMiddle = 128;
+
+// One batch of so many is a step smaller, another a step larger than the best known, since what a size costs can
+// change.
+constexpr std::uint64_t kExploreEvery = 128;
+constexpr std::uint64_t kLearnEvery = 4;
 int level(const Request& request) noexcept { return request.priority != 0 ? request.priority : kMiddle; }
 
 bool comes_before(const Request& a, const Request& b) noexcept {
@@ -93,7 +98,7 @@ Nanos BatchFormer::linger_until(Nanos now, const Bucket& bucket, std::int64_t mo
 // No further than pays.
 std::int64_t BatchFormer::most_rows(const RowCosts* costs, const Instances& instances) const noexcept {
   std::int64_t paying = costs == nullptr ? INT64_MAX : costs->paying_rows(instances.per_run);
-  if (instances.explore == Explore::kLarger && paying < limits_.max_rows) paying *= 2;
+  if (instances.turn % kExploreEvery == kExploreEvery - 1 && paying < limits_.max_rows) paying *= 2;
   return std::max<std::int64_t>(1, std::min(limits_.max_rows, paying));
 }
 
@@ -107,8 +112,11 @@ std::int64_t BatchFormer::share_of(std::int64_t waiting, const RowCosts* costs, 
   // and their askers come back.
   if (costs != nullptr && costs->half_is_as_good(share, instances.per_run)) share = (share + 1) / 2;
   if (costs != nullptr) share = std::max(share, costs->rows_within(instances.hop));
-  if (instances.explore == Explore::kSmaller) share = (std::min(share, most) + 1) / 2;
-  return std::clamp<std::int64_t>(share, 1, most);
+  share = std::clamp<std::int64_t>(share, 1, most);
+  // What half of it costs must be learned sooner than it would change.
+  const bool half_is_new = costs != nullptr && costs->is_known(share) && !costs->is_known((share + 1) / 2);
+  const std::uint64_t every = half_is_new ? kLearnEvery : kExploreEvery;
+  return instances.turn % every == every / 2 ? (share + 1) / 2 : share;
 }
 
 Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& batch, std::vector<Request*>& dead) {

@@ -32,8 +32,6 @@ class BatchFormer {
   void reserve(std::size_t requests) { buckets_.reserve(requests); }  // so that add never allocates
   void add(Request* request);
 
-  // A step away from the best known batch, to learn what other sizes cost.
-  enum class Explore : std::uint8_t { kNo, kLarger, kSmaller };
   struct Instances {
     std::uint32_t count = 1;          // all there are
     std::uint32_t idle = 1;           // that could take work now, the asking one included
@@ -41,8 +39,8 @@ class BatchFormer {
     const CostModel* cost = nullptr;  // what is known of run times; null: nothing
     Nanos per_run = 0;                // what handing out a batch costs besides its run
     Nanos hop = 0;                    // a run shorter than this is better run here than shared with another instance
-    Explore explore = Explore::kNo;
-    bool freed = false;  // the asking one has just finished a run
+    std::uint64_t turn = 0;           // counts the polls: some are used to learn what other sizes cost
+    bool freed = false;               // the asking one has just finished a run
   };
   // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended
   // to). Nothing in either and a time other than kNever: ask again then, or when another request has come.

@@ -13,7 +13,6 @@ namespace {
 constexpr Nanos kHop = 50'000;
 // What a batch costs besides its run, about: forming it, and waking those who wait, an event loop mostly.
 constexpr Nanos kPerRun = 20'000;
-constexpr std::uint64_t kExploreEvery = 128;  // batches
 // What an event loop spends on a request besides the run is twice this, about: a batch that adds no more than half to
 // it is not worth a hop either.
 constexpr Nanos kLoopWork = 2'000;
@@ -179,11 +178,7 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       instances.cost = &cost_;
       instances.per_run = kPerRun;
       instances.hop = kHop;
-      // Now and then a step to either side, since what a size costs can change.
-      if (++formed_ % kExploreEvery == 0) {
-        instances.explore =
-            formed_ % (2 * kExploreEvery) == 0 ? BatchFormer::Explore::kLarger : BatchFormer::Explore::kSmaller;
-      }
+      instances.turn = polls_++;
       instances.freed = freed;
       again = former_.poll(clock_.now(), instances, instance.batch, instance.dead);
       running_rows_.fetch_add(rows_of(instance.batch), std::memory_order_relaxed);

@@ -118,7 +118,7 @@ class Batcher {
   Mutex closing_;  // one closer at a time
   Mutex scheduling_;
   BatchFormer former_ GUARDED_BY(scheduling_);
-  std::uint64_t formed_ GUARDED_BY(scheduling_) = 0;  // batches formed
+  std::uint64_t polls_ GUARDED_BY(scheduling_) = 0;
 
   // Last member: joined before anything above it is destroyed.
   std::vector<std::jthread> workers_;

@@ -51,9 +51,14 @@ class RowCosts {
       best_at = at;
     }
     for (std::size_t at = best_at + 1; best != 0 && at < kBuckets; ++at) {
-      if (averages_[at].seen.load(std::memory_order_relaxed) >= kEnough) return std::int64_t{1} << best_at;
+      if (is_known(std::int64_t{1} << at)) return std::int64_t{1} << best_at;
     }
     return INT64_MAX;
+  }
+
+  // Seen often enough to say that it does not pay.
+  [[nodiscard]] bool is_known(std::int64_t rows) const noexcept {
+    return averages_[bucket(rows)].seen.load(std::memory_order_relaxed) >= kEnough;
   }
 
   // Whether rows in two runs of half the size are known to cost about what they cost in one, within 10 % each.

@@ -171,13 +171,14 @@ TEST(BatchFormer, SharesTheRowsAmongTheInstances) {
   anya::CostModel gentle(true);  // a row costs a little less in more company
   anya::CostModel steep(true);   // a run costs the same whatever is in it
   anya::CostModel two(true);     // a row is cheapest in a run of two
+  anya::CostModel whole(true);   // only the full run is known
+  whole.of(0).seed(8, 8000);
   for (const std::int64_t rows : {1, 2, 4, 8}) {
     flat.of(0).seed(rows, 1000 * rows);
     gentle.of(0).seed(rows, 1000 * rows + 8 * (8 - rows) * rows);
     steep.of(0).seed(rows, 8000 + rows);
     two.of(0).seed(rows, rows == 2 ? 1500 : 1000 * rows);
   }
-  using Explore = BatchFormer::Explore;
   const std::vector<Arrival> eight = {{'a'}, {'b'}, {'c'}, {'d'}, {'e'}, {'f'}, {'g'}, {'h'}};
   const struct {
     const char* fact;
@@ -200,10 +201,12 @@ TEST(BatchFormer, SharesTheRowsAmongTheInstances) {
       {"half, when two halves cost about the same", {.cost = &gentle}, "abcd"},
       {"all, when they cost more", {.cost = &steep}, "abcdefgh"},
       {"half of each one's share", {.count = 2, .cost = &gentle}, "ab"},
-      {"now and then more than pays", {.cost = &two, .explore = Explore::kLarger}, "abcd"},
-      {"within the limit", {.cost = &steep, .explore = Explore::kLarger}, "abcdefgh"},
-      {"now and then less", {.cost = &steep, .explore = Explore::kSmaller}, "abcd"},
-      {"half of what pays", {.cost = &two, .explore = Explore::kSmaller}, "a"},
+      {"now and then more than pays", {.cost = &two, .turn = 127}, "abcd"},
+      {"within the limit", {.cost = &steep, .turn = 127}, "abcdefgh"},
+      {"now and then less", {.cost = &steep, .turn = 64}, "abcd"},
+      {"half of what pays", {.cost = &two, .turn = 64}, "a"},
+      {"not always", {.cost = &steep, .turn = 2}, "abcdefgh"},
+      {"more often while the half is not known", {.cost = &whole, .turn = 2}, "abcd"},
   };
   for (const auto& row : table) {
     Table waiting(kEight);
@@ -363,7 +366,7 @@ TEST(BatchFormer, RandomTrafficKeepsTheRules) {
       const Instances instances{.count = static_cast<std::uint32_t>(up_to(4)),
                                 .idle = static_cast<std::uint32_t>(up_to(3)),
                                 .running_rows = up_to(6),
-                                .explore = static_cast<BatchFormer::Explore>(up_to(3)),
+                                .turn = static_cast<std::uint64_t>(up_to(200)),
                                 .freed = up_to(2) == 0};
       const Nanos again = former.poll(now, instances, batch, dead);
       if (again != anya::kNever) EXPECT_TRUE(again > now && again <= now + limits.max_delay);
