@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "anya/clock.h"
-#include "anya/completion_queue.h"
 #include "anya/session.h"
 #include "anya/status.h"
 #include "anya/tensor.h"
@@ -15,6 +14,7 @@
 namespace anya {
 
 class Batcher;
+class CompletionQueue;
 class Request;
 
 // Who made a request and gets its memory back. Thread-safe: reclaim may be called by any thread and must not block.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "anya/completion_queue.h"
 #include "base/thread.h"
 
 namespace anya {

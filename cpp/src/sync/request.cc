@@ -3,6 +3,7 @@
 
 #include <climits>
 
+#include "anya/completion_queue.h"
 #include "sync/futex.h"
 
 namespace anya {

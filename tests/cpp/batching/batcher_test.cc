@@ -8,6 +8,7 @@
 
 #include <unistd.h>
 
+#include "anya/completion_queue.h"
 #include "batching/batcher_rig.h"
 #include "support/check.h"
 #include "support/watchdog.h"
