@@ -30,6 +30,8 @@ HERE = Path(__file__).parent
 BUDGET = HERE / "instruction_budget.toml"
 #: A figure above its budget by more than this share fails; one as far below asks for a lower budget.
 SLACK = 0.10
+#: Into how many batches a round of queued requests falls is chance: 7 % between two runs of the same build were seen.
+SLACK_OF = {"worker": 0.25}
 #: Requests of each path, a multiple of those in flight.
 REQUESTS, IN_FLIGHT = 640, 64
 OF_VERSIONS = ("asked", "python")
@@ -58,9 +60,10 @@ class Finding:
             return "not held"
         if self.budget is None or self.measured is None:
             return "missing"
-        if self.measured > self.budget * (1 + SLACK):
+        slack = SLACK_OF.get(self.layer, SLACK)
+        if self.measured > self.budget * (1 + slack):
             return "over"
-        return "under" if self.measured < self.budget * (1 - SLACK) else "fits"
+        return "under" if self.measured < self.budget * (1 - slack) else "fits"
 
     @property
     def fails(self) -> bool:
