@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -30,10 +31,10 @@ HERE = Path(__file__).parent
 BUDGET = HERE / "instruction_budget.toml"
 #: A figure above its budget by more than this share fails; one as far below asks for a lower budget.
 SLACK = 0.10
-#: Into how many batches a round of queued requests falls is chance: 7 % between two runs of the same build were seen.
-SLACK_OF = {"worker": 0.25}
 #: Requests of each path, a multiple of those in flight.
 REQUESTS, IN_FLIGHT = 640, 64
+#: How often a machine may be too slow, and the status that tells of it (budget_paths.py).
+ATTEMPTS, OTHER_PATH = 3, 75
 OF_VERSIONS = ("asked", "python")
 #: Path -> the same without our Python layer.
 BARE = {"infer": "infer_bare", "async_1": "async_1_bare"}
@@ -60,10 +61,9 @@ class Finding:
             return "not held"
         if self.budget is None or self.measured is None:
             return "missing"
-        slack = SLACK_OF.get(self.layer, SLACK)
-        if self.measured > self.budget * (1 + slack):
+        if self.measured > self.budget * (1 + SLACK):
             return "over"
-        return "under" if self.measured < self.budget * (1 - slack) else "fits"
+        return "under" if self.measured < self.budget * (1 - SLACK) else "fits"
 
     @property
     def fails(self) -> bool:
@@ -116,18 +116,19 @@ def _core(profile: Profile) -> int:
 
 def measure(library: Path, package: Path, folder: Path) -> tuple[dict[str, Profile], Profile]:
     """Run the paths in callgrind; return a profile per path, and one of all threads but the main one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("dump*"):
-        old.unlink()
     options = ("--instr-atstart=no", "--separate-threads=yes", "--compress-strings=no", "--compress-pos=no")
-    subprocess.run(
-        [
-            *("valgrind", "--quiet", "--tool=callgrind", *options, f"--callgrind-out-file={folder / 'dump'}"),
-            *(sys.executable, str(HERE / "budget_paths.py"), str(library.resolve()), str(REQUESTS), str(IN_FLIGHT)),
-        ],
-        env=os.environ | {"PYTHONPATH": str(package.resolve()), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"},
-        check=True,
-    )
+    command = ["valgrind", "--quiet", "--tool=callgrind", *options, f"--callgrind-out-file={folder / 'dump'}"]
+    command += [sys.executable, str(HERE / "budget_paths.py"), str(library.resolve()), str(REQUESTS), str(IN_FLIGHT)]
+    environment = {"PYTHONPATH": str(package.resolve()), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+    for attempt in range(1, ATTEMPTS + 1):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        status = subprocess.run(command, env=os.environ | environment, check=False).returncode
+        if status != OTHER_PATH:
+            break
+        print(f"attempt {attempt} of {ATTEMPTS}: this machine was held up, and with it the count", flush=True)
+    if status != 0:
+        sys.exit(f"{' '.join(command)} ended with {status}")
     profiles: dict[str, Profile] = {}
     workers = Profile()
     for path in sorted(folder.glob("dump*-*")):

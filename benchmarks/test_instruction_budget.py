@@ -69,14 +69,6 @@ def test_more_than_a_tenth_over_the_budget_fails(factor: float, verdict: str, fa
     assert [(each.verdict, each.fails) for each in found] == [(verdict, fails), ("fits", False)]
 
 
-def test_only_what_chance_decides_has_more_slack() -> None:
-    """The workers' figure may move by a quarter, and no further."""
-    kept = {"queued": {"worker": 800.0}}
-    assert [each.verdict for each in budget.compare(kept, {"queued": {"worker": 990.0}})] == ["fits"]
-    assert [each.verdict for each in budget.compare(kept, {"queued": {"worker": 1010.0}})] == ["over"]
-    assert set(budget.SLACK_OF) == {"worker"}
-
-
 def test_a_figure_without_its_counterpart_fails() -> None:
     """A path or layer that only the budget, or only the measurement, knows is no pass."""
     assert verdicts({}) == ["missing", "missing"]
