@@ -218,6 +218,43 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Serve at 80 % load while models come and go: nothing may grow. A minute; `-- --seconds 600 --enforce`: ten."""
+    install(session, "bench", extras="cpu")
+    session.run("python", "benchmarks/soak.py", *session.posargs)
+
+
+@nox.session
+def budget(session: nox.Session) -> None:
+    """Count the instructions of a request in callgrind, and hold them to the budget; `-- --write` renews it."""
+    if shutil.which("valgrind") is None:
+        if os.geteuid() != 0:
+            session.error("valgrind is missing; on Debian: apt-get install valgrind")
+        session.run("apt-get", "update", "--quiet", external=True, silent=True)
+        session.run("apt-get", "install", "--yes", "--quiet", "valgrind", external=True, silent=True)
+    session.install(*group("build", "models"), *PROJECT["project"]["dependencies"])
+    build = BUILD / "budget"
+    pybind11 = answer(session, "import pybind11; print(pybind11.get_cmake_dir())")
+    # The wheel's optimisation with line tables; a Release build would be stripped of them.
+    session.run(
+        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"),
+        *("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O3 -DNDEBUG -g1", "-DANYA_LTO=ON", "-DANYA_BUILD_MARKS=ON"),
+        *(f"-DPython_EXECUTABLE={session.bin}/python", f"-Dpybind11_DIR={pybind11}"),
+        silent=True,
+    )
+    session.run("cmake", "--build", str(build), "--parallel", JOBS, "--target", "_core", "callgrind_marks")
+    package = build / "package" / "anya_engine"
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(ROOT / "src" / "anya_engine", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copy2(next((build / "bindings").glob("_core*.so")), package)
+    session.run(
+        *("python", "benchmarks/instruction_budget.py", "--package", str(package.parent)),
+        *("--library", str(next((build / "benchmarks").rglob("callgrind_marks.so"))), "--dumps", str(build / "dumps")),
+        *session.posargs,
+    )
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel, make the wheel portable, test it in a fresh environment without the source."""
     session.install(*group("wheel"))

@@ -50,6 +50,32 @@ PyObject* ask_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t co
   return ask_with(self, arguments, count, true);
 }
 
+// Calls a member of the EventLoop behind `self`; the loop calls these once a turn, so without pybind11's dispatcher.
+template <typename Call>
+PyObject* call_loop(PyObject* self, Call&& call) {
+  try {
+    call(*value_of<EventLoop>(self));
+    Py_RETURN_NONE;
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return nullptr;
+}
+PyObject* flush(PyObject* self, PyObject* /*unused*/) {
+  return call_loop(self, [](EventLoop& loop) { loop.flush(); });
+}
+PyObject* drain(PyObject* self, PyObject* /*unused*/) {
+  return call_loop(self, [](EventLoop& loop) { loop.drain(Wake::kStep); });
+}
+
+PyMethodDef flush_definition = {"flush", flush, METH_NOARGS,
+                                "flush(self: anya_engine._core.EventLoop) -> None\n\n"
+                                "Hands this turn's requests to the core; for a callback of the loop."};
+PyMethodDef drain_definition = {"drain", drain, METH_NOARGS,
+                                "drain(self: anya_engine._core.EventLoop) -> None\n\n"
+                                "Steps the tasks whose requests have ended; for a callback of the loop."};
 PyMethodDef ask_definition = {
     "ask", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(ask)), METH_FASTCALL,
     "ask(self: anya_engine._core.AsyncDoor, model: anya_engine._core.Model, inputs: object, outputs: object, timeout: "
@@ -69,21 +95,20 @@ EventLoop* running_loop(PyObject* door) { return value_of<AsyncDoor>(door)->runn
 
 void register_event_loop(py::module_& module) {
   register_async_call(module);
-  py::class_<EventLoop>(module, "EventLoop", "Between one asyncio loop and the core; used on the loop's thread only.")
-      .def(py::init<>())
+  py::class_<EventLoop> loop(module, "EventLoop",
+                             "Between one asyncio loop and the core; used on the loop's thread only.");
+  loop.def(py::init<>())
       .def("attach", &EventLoop::attach, py::arg("loop"), "Serves this loop from now on.")
       .def("bind", &EventLoop::bind, py::arg("flush"), "What the loop calls at the end of a turn: this object's flush.")
       .def("detach", &EventLoop::detach, "Lets go of the loop.")
-      .def("flush", &EventLoop::flush, "Hands this turn's requests to the core.")
       .def("abandon_turn", &EventLoop::abandon_turn, "Forgets what a loop submitted that was closed in the same turn.")
       .def(
-          "drain", [](EventLoop& self) { self.drain(Wake::kStep); },
-          "Steps the tasks whose requests have ended; for a callback of the loop.")
-      .def(
           "drain_later", [](EventLoop& self) { self.drain(Wake::kSchedule); },
-          "The same from anywhere else: the tasks are stepped in the loop's next turn.")
+          "Like drain, from anywhere else: the tasks are stepped in the loop's next turn.")
       .def_property_readonly("descriptor", &EventLoop::descriptor, "Turns readable when something has ended.")
       .def_property_readonly("outstanding", &EventLoop::outstanding, "Requests without an outcome yet.");
+  add_fast_method(loop, &flush_definition);
+  add_fast_method(loop, &drain_definition);
   py::class_<AsyncDoor> door(module, "AsyncDoor", "Where an engine's awaited requests come in.");
   door.def(py::init<py::object>(), py::arg("find"), "find() -> the EventLoop that serves the running asyncio loop.");
   add_fast_method(door, &ask_definition);

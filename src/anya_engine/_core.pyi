@@ -427,11 +427,11 @@ class EventLoop:
         """
     def drain_later(self) -> None:
         """
-        The same from anywhere else: the tasks are stepped in the loop's next turn.
+        Like drain, from anywhere else: the tasks are stepped in the loop's next turn.
         """
     def flush(self) -> None:
         """
-        Hands this turn's requests to the core.
+        Hands this turn's requests to the core; for a callback of the loop.
         """
     @property
     def descriptor(self) -> int:
