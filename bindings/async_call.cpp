@@ -47,6 +47,24 @@ void raise_cancelled() {
 
 // ---- the coroutine
 
+// Hands the outcome to whoever steps.
+PySendResult finish(AsyncCall* call, PyObject** result) {
+  call->state = AsyncCall::State::kOver;
+  PyObject* const outcome = std::exchange(call->outcome, nullptr);
+  if (call->cancelled) {
+    Py_XDECREF(outcome);
+    raise_cancelled();
+    return PYGEN_ERROR;
+  }
+  if (!call->failed) {
+    *result = outcome;
+    return PYGEN_RETURN;
+  }
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(outcome)), outcome);
+  Py_DECREF(outcome);
+  return PYGEN_ERROR;
+}
+
 PySendResult step(PyObject* object, PyObject* /*value*/, PyObject** result) {
   AsyncCall* const call = self_of(object);
   *result = nullptr;
@@ -59,7 +77,7 @@ PySendResult step(PyObject* object, PyObject* /*value*/, PyObject** result) {
         call->state = AsyncCall::State::kOver;
         return PYGEN_ERROR;
       }
-      call->state = AsyncCall::State::kPending;
+      if (call->state == AsyncCall::State::kSettled) return finish(call, result);
       call->blocking = true;
       *result = Py_NewRef(object);
       return PYGEN_NEXT;
@@ -68,22 +86,8 @@ PySendResult step(PyObject* object, PyObject* /*value*/, PyObject** result) {
       PyErr_SetString(PyExc_RuntimeError,
                       "infer_async was stepped before its answer came; await it in an asyncio task");
       return PYGEN_ERROR;
-    case AsyncCall::State::kSettled: {
-      call->state = AsyncCall::State::kOver;
-      PyObject* const outcome = std::exchange(call->outcome, nullptr);
-      if (call->cancelled) {
-        Py_XDECREF(outcome);
-        raise_cancelled();
-        return PYGEN_ERROR;
-      }
-      if (!call->failed) {
-        *result = outcome;
-        return PYGEN_RETURN;
-      }
-      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(outcome)), outcome);
-      Py_DECREF(outcome);
-      return PYGEN_ERROR;
-    }
+    case AsyncCall::State::kSettled:
+      return finish(call, result);
     case AsyncCall::State::kOver:
       break;
   }

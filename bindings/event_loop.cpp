@@ -3,7 +3,12 @@
 
 #include <utility>
 
+#include "waiting.h"
+
 namespace anya::python {
+namespace {
+constexpr Nanos kAtOnceEvery = 1'000'000;
+}
 
 bool EventLoop::plan_flush() {
   if (flush_planned_) return true;
@@ -18,7 +23,8 @@ bool EventLoop::submit(AsyncCall* call) {
   PyModel& model = model_of(call->model);
   PyRequest* const request = make_request(call->model, model, call->arguments, Inputs::kSnapshot);
   if (request == nullptr) return false;
-  if (!plan_flush()) {
+  const bool alone = is_alone_in_turn();
+  if (!alone && !plan_flush()) {
     model.pool.put(request);
     return false;
   }
@@ -26,9 +32,44 @@ bool EventLoop::submit(AsyncCall* call) {
   request->hold(request->waiter);
   call->request = request;
   call->loop = Py_NewRef(loop_.ptr());
-  turn_.push_back(request);
+  call->state = AsyncCall::State::kPending;
   ++outstanding_;
+  if (alone) {
+    go_in_alone(request);
+  } else {
+    turn_.push_back(request);
+  }
   return true;
+}
+
+// Whether no other task can ask before the loop's next turn.
+bool EventLoop::is_alone_in_turn() const noexcept {
+  if (is_stepping() || !turn_.empty() || ready_.is_none()) return false;
+  const Py_ssize_t left = PyObject_Size(ready_.ptr());
+  if (left < 0) PyErr_Clear();
+  return left == 0;
+}
+
+void EventLoop::go_in_alone(PyRequest* request) {
+  Model& model = *request->model->model;
+  Request* const only = request;
+  // A task that is always answered at once would never let the loop go on: now and then is enough for a lone request.
+  const Nanos now = model.now();
+  if (now - answered_at_once_ > kAtOnceEvery) {
+    const bool ran = without_gil([&] { return model.run_here({&only, 1}); });
+    if (ran) {
+      answered_at_once_ = now;
+      --outstanding_;
+      settle(request, request->status);
+      return;
+    }
+  }
+  Status refusal;
+  static_cast<void>(request->notify_through(queue_));  // cannot fail: nobody has decided it yet
+  if (model.enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 1) return;
+  static_cast<void>(request->drop());  // the reference that notify_through took
+  --outstanding_;
+  settle(request, refusal);
 }
 
 // The outcome goes to the call, and the call to those who will be woken.

@@ -21,16 +21,18 @@ class EventLoop {
   // `loop` runs on this thread. Replaces a loop that has been closed.
   void attach(py::object loop) {
     call_soon_ = loop.attr("call_soon");
+    ready_ = py::getattr(loop, "_ready", py::none());
     loop_ = std::move(loop);
     flush_planned_ = false;
   }
   void bind(py::object flush) { flush_ = std::move(flush); }
-  void detach() { call_soon_ = loop_ = flush_ = py::object(); }
+  void detach() { call_soon_ = ready_ = loop_ = flush_ = py::object(); }
   [[nodiscard]] int descriptor() const noexcept { return queue_.descriptor(); }
   [[nodiscard]] std::size_t outstanding() const noexcept { return outstanding_; }
   [[nodiscard]] PyObject* loop() const noexcept { return loop_.ptr(); }
 
-  // Makes the request of a fresh call; it goes in at the end of this turn. False: Python's error is set.
+  // Makes the request of a fresh call. It goes in at the end of this turn of the loop, or at once where nobody else can
+  // ask in this turn; then it may have its outcome already. False: Python's error is set.
   bool submit(AsyncCall* call);
   void flush();
   // Settles what has ended and wakes who waits. kStep only as a callback of the running loop.
@@ -42,6 +44,8 @@ class EventLoop {
   [[nodiscard]] bool is_stepping() const noexcept { return stepping_ == PyThread_get_thread_ident(); }
 
  private:
+  bool is_alone_in_turn() const noexcept;
+  void go_in_alone(PyRequest* request);
   bool plan_flush();
   bool ran_here(Model& model);
   void settle_and_keep(PyRequest* request, const Status& status);
@@ -54,7 +58,9 @@ class EventLoop {
   std::size_t outstanding_ = 0;
   unsigned long stepping_ = 0;  // a thread's identity; 0: none
   bool flush_planned_ = false;
+  Nanos answered_at_once_ = 0;  // when a call was last answered without its task having waited
   py::object loop_, call_soon_, flush_;
+  py::object ready_;  // asyncio's own list of what is left of this turn; None where a loop has none to show
 };
 
 }  // namespace anya::python

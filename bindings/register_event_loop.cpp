@@ -9,14 +9,18 @@ namespace anya::python {
 // held.
 class AsyncDoor {
  public:
-  // find() -> the EventLoop of the running asyncio loop
-  explicit AsyncDoor(py::object find) : find_(std::move(find)) {}
+  // find(loop) -> the EventLoop of a running asyncio loop
+  explicit AsyncDoor(py::object find)
+      : find_(std::move(find)), get_running_loop_(py::module_::import("asyncio").attr("get_running_loop")) {}
 
   // Null: Python's error is set. Good until the next call.
   EventLoop* running_loop() {
     // A task that is being stepped by the loop we met last asks from that loop: no need to look it up.
     if (last_ != nullptr && last_->is_stepping()) return last_;
-    PyObject* const found = PyObject_CallNoArgs(find_.ptr());
+    const py::object running = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(get_running_loop_.ptr()));
+    if (!running) return nullptr;
+    if (last_ != nullptr && last_->loop() == running.ptr()) return last_;
+    PyObject* const found = PyObject_CallOneArg(find_.ptr(), running.ptr());
     if (found == nullptr) return nullptr;
     last_object_ = py::reinterpret_steal<py::object>(found);
     last_ = last_object_.cast<EventLoop*>();
@@ -24,7 +28,7 @@ class AsyncDoor {
   }
 
  private:
-  py::object find_, last_object_;
+  py::object find_, get_running_loop_, last_object_;
   EventLoop* last_ = nullptr;
 };
 
@@ -110,7 +114,7 @@ void register_event_loop(py::module_& module) {
   add_fast_method(loop, &flush_definition);
   add_fast_method(loop, &drain_definition);
   py::class_<AsyncDoor> door(module, "AsyncDoor", "Where an engine's awaited requests come in.");
-  door.def(py::init<py::object>(), py::arg("find"), "find() -> the EventLoop that serves the running asyncio loop.");
+  door.def(py::init<py::object>(), py::arg("find"), "find(loop) -> the EventLoop that serves a running asyncio loop.");
   add_fast_method(door, &ask_definition);
   add_fast_method(door, &ask_detailed_definition);
 }

@@ -450,7 +450,7 @@ class AsyncDoor:
     """
     def __init__(self, find: typing.Any) -> None:
         """
-        find() -> the EventLoop that serves the running asyncio loop.
+        find(loop) -> the EventLoop that serves a running asyncio loop.
         """
     def ask(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from functools import partial
 
 from . import _core
 
@@ -23,10 +23,9 @@ class EventLoops:
         self._closed = False
         # Read without the lock by the hot path; changed under it.
         self._by_loop: dict[Loop, _core.EventLoop] = {}
-        self.door = _core.AsyncDoor(self._running)
+        self.door = _core.AsyncDoor(self._serving)
 
-    def _running(self) -> _core.EventLoop:
-        loop = asyncio.get_running_loop()
+    def _serving(self, loop: Loop) -> _core.EventLoop:
         return self._by_loop.get(loop) or self._attach(loop)
 
     def _attach(self, loop: Loop) -> _core.EventLoop:
@@ -35,8 +34,10 @@ class EventLoops:
             served = self._of_a_closed_loop() or _core.EventLoop()
             served.attach(loop)
             served.bind(served.flush)
-            loop.add_reader(served.descriptor, self._drain_for(loop, served))
+            loop.add_reader(served.descriptor, served.drain)
             self._by_loop[loop] = served
+            if self._closed:
+                loop.call_soon(self._let_go_when_idle, loop, served)
             return served
 
     def close(self) -> None:
@@ -46,27 +47,30 @@ class EventLoops:
             served_loops = list(self._by_loop.items())
         for loop, served in served_loops:
             if loop.is_closed():
+                # Nobody else will: requests that never went in, and outcomes that nobody waits for any more.
+                served.abandon_turn()
+                served.drain_later()
                 self._forget(loop, served)
                 continue
             try:
                 here = asyncio.get_running_loop() is loop
             except RuntimeError:
                 here = False
-            drain = self._drain_for(loop, served)
+            let_go = partial(self._let_go_when_idle, loop, served)
             try:
                 # From a task of that loop too: no task can be stepped while this one runs.
-                (loop.call_soon if here else loop.call_soon_threadsafe)(drain)
+                (loop.call_soon if here else loop.call_soon_threadsafe)(let_go)
             except RuntimeError:  # closed this very moment
                 self._forget(loop, served)
 
-    def _drain_for(self, loop: Loop, served: _core.EventLoop) -> Callable[[], None]:
-        def drain() -> None:
-            served.drain()
-            if self._closed and served.outstanding == 0 and loop in self._by_loop:
-                loop.remove_reader(served.descriptor)
-                self._forget(loop, served)
-
-        return drain
+    def _let_go_when_idle(self, loop: Loop, served: _core.EventLoop) -> None:
+        """After the engine's end: deliver what has ended, and leave the loop when that was all."""
+        served.drain()
+        if served.outstanding > 0:
+            loop.call_soon(self._let_go_when_idle, loop, served)
+        elif loop in self._by_loop:
+            loop.remove_reader(served.descriptor)
+            self._forget(loop, served)
 
     def _forget(self, loop: Loop, served: _core.EventLoop) -> None:
         with self._lock:

@@ -254,3 +254,46 @@ def test_nothing_is_kept_of_calls_that_are_over(
     assert_at_rest(engine)
     gc.collect()
     assert [each() for each in kept if each() is not None] == []
+
+
+def test_a_lone_request_is_answered_without_a_turn_of_the_loop(engine: anya.Engine, load: Load) -> None:
+    """A short request that is alone in its turn has its answer at the first step, but never for ever."""
+    load("unnamed_batch")
+    for _ in range(50):
+        engine.infer("unnamed_batch", floats(1, 3))  # learns what a run costs
+
+    async def turns_of(asks: int) -> int:
+        turns = 0
+
+        def count() -> None:
+            nonlocal turns
+            turns += 1
+            timer = loop.call_later(0, count)
+            timers[:] = [timer]
+
+        loop, timers = asyncio.get_running_loop(), []
+        count()
+        for _ in range(asks):
+            await engine.infer_async("unnamed_batch", floats(1, 3))
+        timers[0].cancel()
+        return turns
+
+    assert asyncio.run(turns_of(1)) == 1
+    assert asyncio.run(turns_of(2000)) > 100  # others have had their turns
+
+
+def test_a_lone_request_that_is_refused_says_so_at_once(engine: anya.Engine, load: Load) -> None:
+    """A request alone in its turn that finds the queue full raises at its first step."""
+    load("slow", config=anya.ModelConfig(instances=1, batching=anya.BatchingConfig(max_queue_size=1)))
+
+    async def main() -> None:
+        with busy(engine):
+            queued = asyncio.create_task(engine.infer_async("slow", slow_inputs()))
+            await until_in_loop(lambda: stats_of(engine, "slow").queue_depth == 1)
+            with pytest.raises(anya.Overloaded):
+                engine.infer_async("slow", slow_inputs()).send(None)
+        await queued
+
+    asyncio.run(main())
+    assert_at_rest(engine)
+    assert stats_of(engine, "slow").refused["OVERLOADED"] == 1

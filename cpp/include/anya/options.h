@@ -22,6 +22,7 @@ struct BatchingOptions {
   std::int64_t max_queue_size = 1024;
   // A batch that an event loop submits runs on the loop's own thread when it is predicted to take less than this: a hop
   // to a worker and back costs about as much; 2 more for each request in it, half of what the loop spends on it anyway.
+  // A request by itself: four times this, since a loop asked so seldom is slow to hop, too.
   // 0: never.
   std::int64_t max_in_place_microseconds = 50;
   // True: batch even if the load-time check says that rows depend on their company. Answers may then differ.

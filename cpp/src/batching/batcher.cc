@@ -17,6 +17,9 @@ constexpr Nanos kPerRun = 20'000;
 // What an event loop spends on a request besides the run is twice this, about: a batch that adds no more than half to
 // it is not worth a hop either.
 constexpr Nanos kLoopWork = 2'000;
+// A request that comes by itself finds cold caches, where a hop takes several times as long as in a crowd, as does its
+// run; and nobody waits behind it.
+constexpr Nanos kLoneHops = 4;
 
 std::int64_t rows_of(std::span<Request* const> requests) noexcept {
   std::int64_t rows = 0;
@@ -77,8 +80,8 @@ bool Batcher::run_here(std::span<Request* const> requests) noexcept {
 }
 
 bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
-  const Nanos limit =
-      setup_.batching.max_in_place_microseconds * 1000 + kLoopWork * static_cast<Nanos>(requests.size());
+  const Nanos hop = setup_.batching.max_in_place_microseconds * 1000 * (requests.size() == 1 ? kLoneHops : 1);
+  const Nanos limit = hop + kLoopWork * static_cast<Nanos>(requests.size());
   if (setup_.batching.max_in_place_microseconds == 0 || (requests.size() > 1 && !setup_.batchable)) return false;
   for (const Request* request : requests) {
     if (!may_share(*requests.front(), *request)) return false;

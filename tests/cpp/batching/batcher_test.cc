@@ -305,6 +305,8 @@ TEST(Batcher, ALoopsBatchRunsInPlaceOnlyWhenItIsKnownToBeShort) {
       {"another shape of a cost that is known", {.one_shape = false, .run_time = 10'000}, 2, 0, true},
       {"several that cannot share", {.batchable = false, .run_time = 10'000}, 2, 0, false},
       {"one that cannot share", {.batchable = false, .run_time = 10'000}, 1, 0, true},
+      {"alone, four times as long", {.run_time = 201'000}, 1, 0, true},
+      {"alone, and longer still", {.run_time = 202'000}, 1, 0, false},
       {"more rows than a run takes", {.max_batch_size = 3, .run_time = 1'000}, 4, 0, false},
   };
   for (const auto& row : table) {
