@@ -28,8 +28,12 @@ class RowCosts {
 
   // What a run was measured to take beforehand: counts like kEnough observations.
   void seed(std::int64_t rows, Nanos duration) noexcept {
+    grow();
     for (std::uint32_t i = 0; i < kEnough; ++i) observe(rows, duration);
   }
+
+  // From now on batches grow only as far as is known to pay. Until then there is no limit.
+  void grow() noexcept { grows_.store(true, std::memory_order_relaxed); }
 
   void reset() noexcept {
     for (Average& average : averages_) {
@@ -40,7 +44,9 @@ class RowCosts {
   }
 
   // The largest batch that pays: the smallest power of two of rows whose cost per row is within 3 % of the best known.
-  // No limit as long as no larger size is known not to pay. `per_run`: what a run costs besides, whatever its rows.
+  // If that is the largest that is known: one step more, as soon as it has been seen often enough; so sizes grow from
+  // the smallest, and a model whose rows gain nothing from company never makes anybody wait for a large run.
+  // `per_run`: what a run costs besides, whatever its rows.
   [[nodiscard]] std::int64_t paying_rows(Nanos per_run = 0) const noexcept {
     Nanos best = 0;
     std::size_t best_at = 0;
@@ -50,10 +56,13 @@ class RowCosts {
       best = cost;
       best_at = at;
     }
-    for (std::size_t at = best_at + 1; best != 0 && at < kBuckets; ++at) {
-      if (is_known(std::int64_t{1} << at)) return std::int64_t{1} << best_at;
+    if (!grows_.load(std::memory_order_relaxed)) return INT64_MAX;
+    const std::int64_t rows = std::int64_t{1} << best_at;
+    if (best == 0 || !is_known(rows)) return rows;
+    for (std::size_t at = best_at + 1; at < kBuckets; ++at) {
+      if (is_known(std::int64_t{1} << at)) return rows;
     }
-    return INT64_MAX;
+    return 2 * rows;
   }
 
   // Seen often enough to say that it does not pay.
@@ -136,6 +145,7 @@ class RowCosts {
   }
 
   std::array<Average, kBuckets> averages_;
+  std::atomic<bool> grows_{false};
 };
 
 // The run times of one model: by the size of a row, in classes, and by rows. A model of one shape has one class.
@@ -159,7 +169,10 @@ class CostModel {
     return static_cast<std::int64_t>((4 + (cost_class - 1) % 4) << (width - 3));
   }
 
-  explicit CostModel(bool one_shape) : costs_(one_shape ? 1 : kClasses) {}
+  explicit CostModel(bool one_shape) : costs_(one_shape ? 1 : kClasses) {
+    if (one_shape) return;  // measured at load; where it was not, batches have no limit but their own
+    for (RowCosts& costs : costs_) costs.grow();
+  }
 
   [[nodiscard]] RowCosts& of(std::uint16_t cost_class) noexcept { return costs_[cost_class]; }
   [[nodiscard]] const RowCosts& of(std::uint16_t cost_class) const noexcept { return costs_[cost_class]; }

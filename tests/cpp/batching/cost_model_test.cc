@@ -82,16 +82,32 @@ TEST(RowCosts, HugeRunsShareTheLastAverage) {
 
 TEST(RowCosts, BatchesPayAsFarAsARowGetsCheaper) {
   RowCosts cost;
-  EXPECT_EQ(cost.paying_rows(), INT64_MAX);
+  EXPECT_EQ(cost.paying_rows(), INT64_MAX);  // nothing was measured
   cost.seed(1, 1000);
   cost.seed(2, 1100);
-  EXPECT_EQ(cost.paying_rows(), INT64_MAX);  // two were cheaper than one; nothing larger is known
+  EXPECT_EQ(cost.paying_rows(), 4);  // two were cheaper than one, so a step more
   cost.seed(4, 2200);
   EXPECT_EQ(cost.paying_rows(), 2);  // a row costs the same in four
   cost.seed(16, 3200);
-  EXPECT_EQ(cost.paying_rows(), INT64_MAX);  // and a third in sixteen
+  EXPECT_EQ(cost.paying_rows(), 32);  // and a third in sixteen
   cost.seed(64, 64'000);
   EXPECT_EQ(cost.paying_rows(), 16);
+}
+
+TEST(RowCosts, SizesGrowFromTheSmallestAsTheyAreSeen) {
+  RowCosts cost;
+  cost.grow();
+  for (const std::int64_t rows : {1, 2, 4, 8}) {
+    for (int i = 0; i < 8; ++i) {
+      EXPECT_EQ(cost.paying_rows(), rows);
+      cost.observe(rows, 1000 + rows);
+    }
+  }
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(cost.paying_rows(), 16);
+    cost.observe(16, 3000);
+  }
+  EXPECT_EQ(cost.paying_rows(), 8);  // a row of sixteen costs half as much again as one of eight
 }
 
 TEST(RowCosts, WhatARunCostsBesidesCountsForTheSmallOnes) {
@@ -108,11 +124,10 @@ TEST(RowCosts, WhatARunCostsBesidesCountsForTheSmallOnes) {
 TEST(RowCosts, ASizeIsNotSaidNotToPayBeforeItWasSeenOften) {
   RowCosts cost;
   cost.seed(2, 1000);
-  for (int i = 0; i < 7; ++i) {
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(cost.paying_rows(), 4);
     cost.observe(4, 2000);
-    EXPECT_EQ(cost.paying_rows(), INT64_MAX);
   }
-  cost.observe(4, 2000);
   EXPECT_EQ(cost.paying_rows(), 2);
 }
 
@@ -138,7 +153,7 @@ TEST(RowCosts, ResetForgets) {
   cost.seed(4, 2000);
   cost.reset();
   EXPECT_EQ(cost.predict(4), 0);
-  EXPECT_EQ(cost.paying_rows(), INT64_MAX);
+  EXPECT_EQ(cost.paying_rows(), 1);
   EXPECT_FALSE(cost.half_is_as_good(4));
 }
 
