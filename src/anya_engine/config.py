@@ -41,7 +41,8 @@ class BatchingConfig:
             not exist here).
         max_in_place_microseconds: A batch that an event loop submits runs on the loop's own thread when it is predicted
             to take less than this: a hop to a worker and back costs about as much; 2 more for each request in it,
-            half of what the loop spends on it anyway. 0: never.
+            half of what the loop spends on it anyway. A request by itself: four times this, since a loop asked so
+            seldom is slow to hop, too. 0: never.
         force: Batch even if the check at load says that rows depend on their company. Answers may then differ.
     """
 
