@@ -198,8 +198,8 @@ class Checker {
     const std::uint64_t rows = std::min(by_bytes, by_time);
     if (rows >= most) return static_cast<std::size_t>(most);
     check_.why_no_more = by_time < by_bytes
-                             ? "more would take longer than " + std::to_string(plan_.wide_budget / 1'000'000) + " ms"
-                             : "more would take more than " + std::to_string(plan_.max_wide_bytes) + " bytes";
+                             ? "trying more would take longer than " + std::to_string(plan_.wide_budget / 1'000'000) + " ms"
+                             : "trying more would take more than " + std::to_string(plan_.max_wide_bytes) + " bytes";
     return static_cast<std::size_t>(std::bit_floor(rows));
   }
 
