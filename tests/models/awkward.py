@@ -57,7 +57,7 @@ def late_rows() -> bytes:
 
 
 def first_row_capped() -> bytes:
-    """x [N, 4] -> y [N, 4], the second value of the first row cut off at 1.1: nothing else shows that rows are coupled."""
+    """x [N, 4] -> y [N, 4], the second value of the first row cut off at 1.1: nothing else couples rows."""
     return model(
         [helper.make_node("ScatterElements", ["x", "place", "cap"], ["y"], axis=0, reduction="min")],
         [value("x", ["N", 4])],

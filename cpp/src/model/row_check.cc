@@ -37,13 +37,6 @@ bool is_integer_type(DType dtype) noexcept {
   }
 }
 
-// The row at a place of a wide run. In eight turns every place has every kind of row, outsized ones first; every eight
-// places begin with another.
-std::size_t row_at(std::size_t place, std::size_t turn) {
-  constexpr std::array<std::size_t, SampleRows::kKinds> kOrder = {4, 0, 5, 1, 7, 2, 6, 3};
-  return kOrder[(place + 3 * (place / kOrder.size()) + 2 * turn + turn / 4) % kOrder.size()];
-}
-
 class Checker {
  public:
   Checker(Session& session, const RowCheckPlan& plan, const Clock& clock)
@@ -184,7 +177,7 @@ class Checker {
 
   Company::Look look_at_many(std::size_t width, std::size_t turn) {
     std::vector<std::size_t> order(width);
-    for (std::size_t place = 0; place < width; ++place) order[place] = row_at(place, turn);
+    for (std::size_t place = 0; place < width; ++place) order[place] = SampleRows::kind_at(place, turn);
     return company_.look_at(order, /*compare=*/true);
   }
 
@@ -197,9 +190,10 @@ class Checker {
     const std::uint64_t by_time = left < 0 ? 0 : static_cast<std::uint64_t>(left / std::max<Nanos>(row_took, 1));
     const std::uint64_t rows = std::min(by_bytes, by_time);
     if (rows >= most) return static_cast<std::size_t>(most);
-    check_.why_no_more = by_time < by_bytes
-                             ? "trying more would take longer than " + std::to_string(plan_.wide_budget / 1'000'000) + " ms"
-                             : "trying more would take more than " + std::to_string(plan_.max_wide_bytes) + " bytes";
+    check_.why_no_more =
+        by_time < by_bytes
+            ? "trying more would take longer than " + std::to_string(plan_.wide_budget / 1'000'000) + " ms"
+            : "trying more would take more than " + std::to_string(plan_.max_wide_bytes) + " bytes";
     return static_cast<std::size_t>(std::bit_floor(rows));
   }
 

@@ -104,6 +104,11 @@ SampleRows::SampleRows(const ModelSchema& schema, bool batch_axis, std::int64_t 
 
 float SampleRows::magnitude(std::size_t row) noexcept { return std::max(1.0F, kKind[row % kKinds].scale); }
 
+std::size_t SampleRows::kind_at(std::size_t place, std::size_t turn) noexcept {
+  constexpr std::array<std::size_t, kKinds> kOrder = {4, 0, 5, 1, 7, 2, 6, 3};
+  return kOrder[(place + 3 * (place / kKinds) + 2 * turn + turn / 4) % kKinds];
+}
+
 std::uint64_t SampleRows::bytes_needed(const ModelSchema& schema, bool batch_axis, std::int64_t rows,
                                        std::int64_t free_size) {
   std::uint64_t total = 0;

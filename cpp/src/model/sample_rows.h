@@ -26,6 +26,9 @@ class SampleRows {
   static constexpr std::size_t kKinds = 8;
   // How large the floats of a row are, against those of usual ones; 1 at least.
   static float magnitude(std::size_t row) noexcept;
+  // The row to put into a place of a run that is wider than there are kinds. In kKinds turns every place has every
+  // kind, outsized ones first; every eight places begin with another.
+  static std::size_t kind_at(std::size_t place, std::size_t turn) noexcept;
 
   // With `batch_axis`, axis 0 of every input has `rows`; every other free dimension has `free_size`. So all dimensions
   // of one name have one size.
