@@ -278,7 +278,7 @@ PyObject* take_outputs(PyRequest& request) {
     const std::uint32_t index = request.output_indices[i];
     PyObject* array = request.arrays[i];
     int set = 0;
-    if (array != nullptr) {
+    if (array != nullptr && request.outputs[i].owner == nullptr) {  // else it came out in another shape
       set = PyDict_SetItem(answer, model.output_names[index].ptr(), array);
     } else {
       array = wrap_output(request.outputs[i], model.output_types[index]);

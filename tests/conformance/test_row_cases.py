@@ -26,15 +26,7 @@ RTOL, ATOL = CONFIG.batch_check_rtol, CONFIG.batch_check_atol
 #: Of the models whose rows may share a run, in hundredths: those that were seen to.
 LEAST_SHARED = 90
 
-SHARED_WRONGLY = "rows share runs and should not: known, and listed in test_row_cases.py"
-
 ELIGIBLE = [case for name, case in cases().items() if judged(name).kind is Kind.ELIGIBLE]
-#: What the check at load cannot see: it looks at four rows of usual values. Whoever makes it see more takes them out.
-UNSEEN = {
-    "test_tril_out_neg-first": "a row's answer depends on its place from the eighth row on",
-    "test_triu_out_neg_out-first": "a row's answer depends on its place from the eighth row on",
-    "test_scatter_elements_with_reduction_min-first": "the first row of a run is changed where it is above 1.1",
-}
 ROW_CASES = {each.name: each for case in ELIGIBLE for each in row_cases(case)}
 
 
@@ -89,13 +81,7 @@ def fit_of(engine: anya.Engine, case: RowCase) -> tuple[Fit, int]:
     return (Fit.TOGETHER if info.batchable else Fit.ALONE), most
 
 
-def marked(name: str) -> Any:
-    """A case, with the mark that it is known to fail, and why, where it is."""
-    marks = [pytest.mark.xfail(reason=UNSEEN[name], raises=AssertionError)] if name in UNSEEN else []
-    return pytest.param(name, marks=marks)
-
-
-@pytest.mark.parametrize("name", [marked(name) for name in ROW_CASES])
+@pytest.mark.parametrize("name", list(ROW_CASES))
 def test_a_row_in_a_crowd_has_the_answer_it_has_alone(
     name: str, engine: anya.Engine, seen: dict[str, tuple[Fit, int]]
 ) -> None:
@@ -105,11 +91,9 @@ def test_a_row_in_a_crowd_has_the_answer_it_has_alone(
 
 def test_rows_did_share_runs(seen: dict[str, tuple[Fit, int]], record_counts: Any) -> None:
     """Most of the models whose rows may share a run had a run of more rows than any request, so crowds were crowds."""
-    assert len(seen) + len(UNSEEN) == len(ROW_CASES), "run this test with the others of its file"
+    assert len(seen) == len(ROW_CASES), "run this test with the others of its file"
     counts = Counter(fit for fit, _ in seen.values())
-    record_counts(
-        "Node cases with a free first axis", {str(fit): counts[fit] for fit in Fit} | {SHARED_WRONGLY: len(UNSEEN)}
-    )
+    record_counts("Node cases with a free first axis", {str(fit): counts[fit] for fit in Fit})
     most = [rows for fit, rows in seen.values() if fit is Fit.TOGETHER]
     assert sum(rows > 2 for rows in most) * 100 >= LEAST_SHARED * len(most)
 
@@ -128,9 +112,6 @@ def test_a_crowd_whose_rows_are_coupled_is_found_out(name: str, engine: anya.Eng
         engine.unload(name)
 
 
-@pytest.mark.xfail(
-    reason="a stated size that was seen to hold at load is taken for granted", raises=anya.ExecutionError
-)
 def test_a_stated_size_that_does_not_always_hold_is_no_reason_to_fail(engine: anya.Engine) -> None:
     """A model that gives less than its stated [3, 2] is answered by plain ONNX Runtime, and so by the engine."""
     value = helper.make_tensor_value_info
@@ -142,9 +123,11 @@ def test_a_stated_size_that_does_not_always_hold_is_no_reason_to_fail(engine: an
         [helper.make_tensor(name, TensorProto.INT64, [1], [at]) for name, at in (("from", 0), ("to", 3))],
     )
     model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)]).SerializeToString()
-    inputs = {"x": np.ones((2, 2), np.float32)}
+    requests = [{"x": np.full((rows, 2), rows, np.float32)} for rows in (4, 2, 1, 4, 2)]
+    wanted = [PlainSession(model).run(inputs) for inputs in requests]
     engine.load("short", model)
     try:
-        assert wrong_answers([engine.infer("short", inputs)], [PlainSession(model).run(inputs)]) == {}
+        assert wrong_answers([engine.infer("short", inputs) for inputs in requests], wanted) == {}
+        assert wrong_answers([each.outputs for each in by_tasks(engine, "short", requests)], wanted) == {}
     finally:
         engine.unload("short")

@@ -46,6 +46,45 @@ def reversed_rows() -> bytes:
     )
 
 
+def late_rows() -> bytes:
+    """x [N, 16] -> y [N, 16], the upper triangle from 7 below the diagonal on: the ninth row loses its first value."""
+    return model(
+        [helper.make_node("Trilu", ["x", "k"], ["y"], upper=1)],
+        [value("x", ["N", 16])],
+        [value("y", ["N", 16])],
+        [const("k", -7, np.int64)],
+    )
+
+
+def first_row_capped() -> bytes:
+    """x [N, 4] -> y [N, 4], the second value of the first row cut off at 1.1: nothing else couples rows."""
+    return model(
+        [helper.make_node("ScatterElements", ["x", "place", "cap"], ["y"], axis=0, reduction="min")],
+        [value("x", ["N", 4])],
+        [value("y", ["N", 4])],
+        [const("place", [[0, 0]], np.int64), const("cap", [[np.inf, 1.1]])],
+    )
+
+
+def first_three() -> bytes:
+    """x [N, 2] -> y = its first three rows, or as many as there are, stated to be [3, 2]."""
+    return model(
+        [helper.make_node("Slice", ["x", "start", "end"], ["y"])],
+        [value("x", ["N", 2])],
+        [value("y", [3, 2])],
+        [const("start", [0], np.int64), const("end", [3], np.int64)],
+    )
+
+
+def padded() -> bytes:
+    """x [3, 4, 5], pads int64 [6] -> y = x with so many zeros around it: a number among the inputs is a size."""
+    return model(
+        [helper.make_node("Pad", ["x", "pads"], ["y"])],
+        [value("x", [3, 4, 5]), value("pads", [6], TensorProto.INT64)],
+        [value("y", [None, None, None])],
+    )
+
+
 def positive_rows() -> bytes:
     """x [N, 4] -> y [M, 4]: only the rows whose sum is positive come out, so rows cannot be told apart afterwards."""
     return model(

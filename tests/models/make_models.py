@@ -22,7 +22,11 @@ if not __package__:  # run as a script
 
 from models.awkward import (
     centred,
+    first_row_capped,
+    first_three,
+    late_rows,
     noise,
+    padded,
     poison,
     positive_rows,
     quantised_mlp,
@@ -256,6 +260,10 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "softmax_axis0": softmax_axis0,
     "centred": centred,
     "reversed_rows": reversed_rows,
+    "late_rows": late_rows,
+    "first_row_capped": first_row_capped,
+    "first_three": first_three,
+    "padded": padded,
     "positive_rows": positive_rows,
     "quantised_mlp": quantised_mlp,
     "noise": noise,

@@ -131,6 +131,24 @@ def test_coupled_models_are_coupled(name: str) -> None:
     assert not np.allclose(alone, together, rtol=1e-3, atol=1e-5)
 
 
+def test_rows_are_coupled_where_few_would_look() -> None:
+    """One model changes a row from the ninth on, another the first where its second value is above 1.1."""
+    x = np.ones((9, 16), np.float32)
+    y = run("late_rows", {"x": x})["y"]
+    np.testing.assert_array_equal(y[:8], x[:8])
+    assert y[8].tolist() == [0.0] + [1.0] * 15
+    x = np.array([[1, 1, 1, 1], [2, 2, 2, 2]], np.float32)
+    np.testing.assert_array_equal(run("first_row_capped", {"x": x})["y"], x)
+    assert run("first_row_capped", {"x": x[::-1]})["y"][0].tolist() == [2.0, np.float32(1.1), 2.0, 2.0]
+
+
+def test_shapes_can_be_other_than_stated_and_be_told_by_a_value() -> None:
+    """One model gives less than the three rows that it states, and one as much as its input says."""
+    assert run("first_three", {"x": floats(4, 2)})["y"].shape == (3, 2)
+    assert run("first_three", {"x": floats(2, 2)})["y"].shape == (2, 2)
+    assert run("padded", {"x": floats(3, 4, 5), "pads": np.arange(6)})["y"].shape == (6, 9, 12)
+
+
 def test_rows_can_get_lost_and_noise_is_noise() -> None:
     """One model returns fewer rows than it was given, and one gives no answer twice."""
     x = np.array([[1, 1, 1, 1], [-1, -1, -1, -1]], np.float32)

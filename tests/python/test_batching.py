@@ -177,6 +177,8 @@ COUPLED = {
     "softmax_axis0": 4,
     "centred": 4,
     "reversed_rows": 4,
+    "late_rows": 16,
+    "first_row_capped": 4,
     "positive_rows": 4,
     "quantised_mlp": 16,
     "noise": 4,

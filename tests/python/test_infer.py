@@ -135,6 +135,15 @@ def test_dynamic_shapes_one_after_the_other(engine: anya.Engine, load: Load, ask
 
 
 @every_way
+def test_a_shape_that_does_not_always_hold_is_no_reason_to_fail(engine: anya.Engine, load: Load, ask: Ask) -> None:
+    """A model that states three rows and gives fewer is answered with what it gives, and then with three again."""
+    load("first_three")
+    for rows in (4, 2, 1, 4, 3):
+        x = floats(rows, 2)
+        assert_same(ask(engine, "first_three", {"x": x}), {"y": x[:3]})
+
+
+@every_way
 def test_a_request_larger_than_a_batch_is_answered_whole(engine: anya.Engine, load: Load, ask: Ask) -> None:
     """A request with more rows than max_batch_size runs alone, in one run."""
     load("unnamed_batch", config=anya.ModelConfig(batching=anya.BatchingConfig(max_batch_size=4)))

@@ -17,7 +17,8 @@
 namespace anya {
 
 // Where one output of a run goes.
-//   data != null: the caller's memory of exactly `bytes`, for exactly `shape`; the run writes there or fails.
+//   data != null: the caller's memory of exactly `bytes`, for exactly `shape`; the run writes there.
+//                 An answer of another shape is given as if data were null: `owner` tells.
 //   data == null: the session makes the memory; after a good run `data`, `bytes` and `shape` describe it and `owner`
 //                 keeps it alive. String outputs are always made by the session (data: std::string_view elements).
 struct OutputBuffer {

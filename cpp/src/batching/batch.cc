@@ -88,12 +88,13 @@ Status scatter(const ModelSchema& schema, Instance& instance, std::span<Request*
     for (Request* request : requests) {
       OutputBuffer& mine = request->outputs[i];
       const std::size_t bytes = row_bytes * static_cast<std::size_t>(request->rows);
-      if (mine.data != nullptr) {
-        std::memcpy(mine.data, at, bytes);  // its size was made from the same shape
+      Shape shape = all.shape;
+      shape[0] = request->rows;
+      if (mine.data != nullptr && mine.shape == shape) {
+        std::memcpy(mine.data, at, bytes);
       } else {
         mine.dtype = all.dtype;
-        mine.shape = all.shape;
-        mine.shape[0] = request->rows;
+        mine.shape = shape;
         mine.bytes = bytes;
         if (all.dtype == DType::kString) {
           mine.owner = copy_strings(reinterpret_cast<const std::string_view*>(at), bytes / sizeof(std::string_view));

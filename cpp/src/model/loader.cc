@@ -71,17 +71,19 @@ std::string check_reason(const RowCheck& check) {
   return check.agrees ? std::string() : check.why;
 }
 
-std::string agreement(const ModelOptions& options) {
+std::string agreement(const ModelOptions& options, const RowCheck& check) {
   char text[160];
   std::snprintf(text, sizeof text,
-                "batched: four made-up rows had the same answers alone and together (rtol %g, atol %g)",
-                options.batch_check_rtol, options.batch_check_atol);
-  return text;
+                "batched: %lld made-up rows had the same answers alone and together (rtol %g, atol %g)",
+                static_cast<long long>(check.rows_together), options.batch_check_rtol, options.batch_check_atol);
+  const bool all = check.rows_together >= options.batching.max_batch_size || check.why_no_more.empty();
+  return all ? text : std::string(text) + "; " + check.why_no_more;
 }
 
 void decide(const ModelOptions& options, const BatchAxis& axis, const std::string& by_operator, bool shape_by_data,
             const RowCheck& check, LoadedModel* loaded) {
   loaded->warmed_up = check.ran;
+  loaded->repeats = check.repeats;
   loaded->output_predictable = check.shapes_follow;
   // How much such an operator gives was an accident of these rows.
   if (shape_by_data) loaded->output_predictable.assign(check.shapes_follow.size(), false);
@@ -105,7 +107,7 @@ void decide(const ModelOptions& options, const BatchAxis& axis, const std::strin
   // What nobody has seen run takes shapes as they are; what gives as much as its data asks for has no rows either.
   loaded->batch_axis = check.ran && !shape_by_data;
   loaded->batchable = reason.empty();
-  loaded->batching_note = reason.empty() ? agreement(options) : "runs alone: " + reason;
+  loaded->batching_note = reason.empty() ? agreement(options, check) : "runs alone: " + reason;
 }
 
 }  // namespace
@@ -127,8 +129,10 @@ LoadedModel load_model(const ModelSource& source, const ModelOptions& options, c
   plan.tolerance = {options.batch_check_rtol, options.batch_check_atol};
   plan.max_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(options.max_request_bytes, 0));
   plan.max_milliseconds = seams.max_warm_up_milliseconds;
+  plan.max_rows = options.batching.max_batch_size;
+  plan.wide_budget = seams.wide_check_milliseconds * 1'000'000;
   const Nanos before = clock.now();
-  const RowCheck check = check_rows(*loaded.session, plan);
+  const RowCheck check = check_rows(*loaded.session, plan, clock);
   loaded.warm_up_time = clock.now() - before;
   decide(options, axis, by_operator, shape_by_data, check, &loaded);
   if (loaded.batchable && loaded.warmed_up) {

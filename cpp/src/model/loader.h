@@ -31,6 +31,7 @@ struct LoadedModel {
   std::vector<bool> output_predictable;  // per output: its shape follows from the rows, and did in every run so far
   std::vector<std::string> row_coupling_ops;
   std::vector<std::string> random_ops;  // not empty: two runs on the same input may differ
+  bool repeats = true;                  // false: made-up rows were answered differently when asked again
   bool warmed_up = false;               // at least one run on made-up rows went well
   std::vector<MeasuredRun> run_times;   // what batches of made-up rows cost; empty where that was not measured
   Nanos warm_up_time = 0;               // all of warm-up and check
@@ -46,6 +47,8 @@ struct LoadSeams {
   std::function<void(const integrity::ModelFiles&, const std::string& digest)> verify;
   // Warm-up and check together; a model that takes longer is terminated, loads unchecked and runs alone.
   std::int64_t max_warm_up_milliseconds = 30'000;
+  // Of it, for trying batches of more than a few rows, about.
+  std::int64_t wide_check_milliseconds = 500;
   std::int64_t run_times_milliseconds = 100;  // for measuring what batches cost, about
 };
 

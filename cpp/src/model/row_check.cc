@@ -3,24 +3,20 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
-#include <condition_variable>
+#include <bit>
 #include <memory>
-#include <mutex>
-#include <numeric>
-#include <thread>
+#include <utility>
 
-#include "base/text.h"
-#include "base/thread.h"
-#include "model/batch_axis.h"
+#include "model/company.h"
+#include "model/made_up_runs.h"
 #include "model/sample_rows.h"
 
 namespace anya {
 namespace {
 
-constexpr std::size_t kRows = 4;
-constexpr std::array<std::size_t, kRows> kInOrder = {0, 1, 2, 3};
-constexpr std::array<std::size_t, kRows> kShuffled = {2, 0, 3, 1};
+constexpr std::size_t kFew = 4;  // rows of the first look
+constexpr std::array<std::size_t, kFew> kInOrder = {0, 1, 2, 3};
+constexpr std::array<std::size_t, kFew> kShuffled = {2, 0, 3, 1};
 // Sizes for free dimensions that are not rows. The small ones suit sequences, the others the images a network halves
 // several times over. 1 suits what multiplies two dimensions together.
 constexpr std::array<std::int64_t, 4> kFreeSizes = {8, 1, 64, 224};
@@ -41,89 +37,46 @@ bool is_integer_type(DType dtype) noexcept {
   }
 }
 
-// Stops the run of `control` when the time is over. Its thread ends with it.
-class Watch {
- public:
-  Watch(RunControl& control, std::int64_t milliseconds)
-      : thread_(start_thread("anya-warm-up", [this, &control, milliseconds] {
-          std::unique_lock lock(mutex_);
-          if (changed_.wait_for(lock, std::chrono::milliseconds(milliseconds), [this] { return done_; })) return;
-          expired_ = true;
-          control.terminate();
-        })) {}
-  ~Watch() {
-    {
-      const std::scoped_lock lock(mutex_);
-      done_ = true;
-    }
-    changed_.notify_one();
-  }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
-
-  [[nodiscard]] bool expired() {
-    const std::scoped_lock lock(mutex_);
-    return expired_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool done_ = false;
-  bool expired_ = false;
-  std::jthread thread_;  // last: it uses the others
-};
-
 class Checker {
  public:
-  Checker(Session& session, const RowCheckPlan& plan)
-      : session_(session),
+  Checker(Session& session, const RowCheckPlan& plan, const Clock& clock)
+      : schema_(session.schema()),
         plan_(plan),
-        control_(session.make_run_control()),
-        watch_(*control_, plan.max_milliseconds),
-        all_outputs_(session.schema().outputs.size()) {
-    std::iota(all_outputs_.begin(), all_outputs_.end(), 0U);
-    for (const TensorSpec& output : session.schema().outputs) {
-      check_.shapes_follow.push_back(shape_follows(output, plan.batch_axis));
-    }
-  }
+        clock_(clock),
+        runs_(session, plan.batch_axis, plan.max_milliseconds, clock),
+        company_(runs_, plan.tolerance) {}
 
   RowCheck run() {
-    check_.rows_lead = plan_.batch_axis;
     warm_up();
-    if (!check_.ran) {
-      check_.rows_lead = false;
-      check_.shapes_follow.assign(check_.shapes_follow.size(), false);  // nothing was seen, nothing is promised
-    } else if (plan_.batch_axis) {
-      company();
-    }
-    if (check_.ran && !rows_why_.empty()) check_.why = rows_why_;
+    bool ran_together = true;
+    if (check_.ran && plan_.batch_axis) ran_together = compare_few();
+    check_.rows_lead = check_.ran && ran_together && runs_.rows_lead();
+    if (check_.ran && !runs_.rows_why().empty()) check_.why = runs_.rows_why();
+    check_.shapes_follow = runs_.shapes_follow();
+    // Nothing was seen, nothing is promised.
+    if (!check_.ran || !ran_together) check_.shapes_follow.assign(check_.shapes_follow.size(), false);
     return std::move(check_);
   }
 
  private:
-  using Outputs = std::vector<OutputBuffer>;
-
   // Runs the first row alone, with the first made-up rows that the model takes and answers with numbers.
   void warm_up() {
     const bool any_free = has_free_dimension();
     for (const std::int64_t size : kFreeSizes) {
-      const auto rows = static_cast<std::int64_t>(kRows);
-      if (SampleRows::bytes_needed(session_.schema(), plan_.batch_axis, rows, size) > plan_.max_bytes) {
+      free_size_ = size;
+      if (SampleRows::bytes_needed(schema_, plan_.batch_axis, kFew, size) > plan_.max_bytes) {
         return fail("four rows would take more than " + std::to_string(plan_.max_bytes) + " bytes");
       }
       for (const Integers integers : integers_to_try()) {
-        samples_ = std::make_unique<SampleRows>(session_.schema(), plan_.batch_axis, rows, size, integers);
-        Outputs outputs;
-        const Status status =
-            plan_.batch_axis ? run_rows(std::span(kInOrder).first(1), &outputs) : run_samples(*samples_, 0, &outputs);
-        if (watch_.expired()) return fail(failure_text(status));
+        MadeUpRuns::Outputs outputs;
+        const Status status = run_first(integers, &outputs);
+        if (runs_.expired()) return fail(runs_.failure_text(status));
         if (!status.ok()) {
-          fail(failure_text(status));
+          fail(runs_.failure_text(status));
           continue;
         }
         if (integers == Integers::kSmall && !suits_all_rows(outputs)) continue;
-        alone_.push_back(std::move(outputs));
+        integers_ = integers;
         check_.why.clear();
         check_.ran = true;
         return;
@@ -132,88 +85,135 @@ class Checker {
     }
   }
 
-  // The first row ran; so must the others, for a table may have room for it alone. NaN is equal to NaN: an answer of
-  // nothing else would pass every comparison.
-  bool suits_all_rows(const Outputs& first) {
-    if (std::any_of(first.begin(), first.end(), all_nan)) return false;
-    Outputs outputs;
-    return !plan_.batch_axis || run_rows(kInOrder, &outputs).ok();
-  }
-
-  // Small numbers only where an index outside its table is an error and not a read of other memory.
-  [[nodiscard]] std::vector<Integers> integers_to_try() const {
-    const auto is_integer = [](const TensorSpec& input) { return is_integer_type(input.dtype); };
-    const std::vector<TensorSpec>& inputs = session_.schema().inputs;
-    const bool useful = std::any_of(inputs.begin(), inputs.end(), is_integer);
-    const std::vector<std::string>& providers = session_.providers();
-    const bool on_cpu =
-        std::all_of(providers.begin(), providers.end(), [](const auto& p) { return p == "CPUExecutionProvider"; });
-    if (useful && on_cpu) return {Integers::kSmall, Integers::kBits};
-    return {Integers::kBits};
-  }
-
-  // The other rows alone, then all together, twice.
-  void company() {
-    for (std::size_t row = 1; row < kRows && plan_.compare && check_.rows_lead; ++row) {
-      Outputs outputs;
-      const Status status = run_rows(std::span(kInOrder).subspan(row, 1), &outputs);
-      if (!status.ok()) return fail("a row did not run alone: " + failure_text(status));
-      alone_.push_back(std::move(outputs));
-    }
-    for (const auto& order : {kInOrder, kShuffled}) {
-      Outputs together;
-      const Status status = run_rows(order, &together);
-      if (!status.ok()) {
-        // Alone it ran: what it does with several rows is not known.
-        check_.rows_lead = false;
-        check_.shapes_follow.assign(check_.shapes_follow.size(), false);
-        return fail("rows that ran alone did not run together: " + failure_text(status));
-      }
-      if (!check_.rows_lead) return;
-      if (!plan_.compare) continue;
-      for (std::size_t position = 0; position < kRows; ++position) {
-        if (!same(alone_[order[position]], together, position)) return;
-      }
-    }
-    check_.agrees = plan_.compare;
-  }
-
-  bool same(const Outputs& alone, const Outputs& together, std::size_t position) {
-    for (std::size_t i = 0; i < alone.size(); ++i) {
-      const std::string difference = row_difference(alone[i], together[i], position, plan_.tolerance);
-      if (difference.empty()) continue;
-      fail("output " + quoted(session_.schema().outputs[i].name) +
-           " of a row depends on the other rows: " + difference);
-      return false;
-    }
-    return true;
-  }
-
-  Status run_rows(std::span<const std::size_t> rows, Outputs* outputs) {
-    return run_samples(samples_->pick(rows), static_cast<std::int64_t>(rows.size()), outputs);
-  }
-
-  Status run_samples(const SampleRows& samples, std::int64_t rows, Outputs* outputs) {
-    outputs->assign(all_outputs_.size(), {});
-    const std::vector<TensorSpec>& specs = session_.schema().outputs;
-    for (std::size_t i = 0; i < specs.size(); ++i) (*outputs)[i].dtype = specs[i].dtype;
-    const std::vector<TensorView> views = samples.views();
-    Status status = session_.run(*control_, views, all_outputs_, *outputs);
-    if (!status.ok()) return status;
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      const Shape& real = (*outputs)[i].shape;
-      if (!(real == shape_for_rows(specs[i], plan_.batch_axis, rows))) check_.shapes_follow[i] = false;
-      if (plan_.batch_axis && (real.rank() == 0 || real[0] != rows) && check_.rows_lead) {
-        check_.rows_lead = false;
-        rows_why_ = "output " + quoted(specs[i].name) + " has shape " + real.to_string() + " for " +
-                    std::to_string(rows) + (rows == 1 ? " row" : " rows");
-      }
-    }
+  // The first row alone, or all there is where there are no rows, with integers of this kind.
+  Status run_first(Integers integers, MadeUpRuns::Outputs* outputs) {
+    make_rows(kFew, integers);
+    if (!plan_.batch_axis) return runs_.run(*samples_, 0, outputs);
+    Status status = company_.ask_alone(0);
+    if (status.ok()) *outputs = company_.alone(0);
     return status;
   }
 
+  void make_rows(std::size_t rows, Integers integers) {
+    samples_ =
+        std::make_unique<SampleRows>(schema_, plan_.batch_axis, static_cast<std::int64_t>(rows), free_size_, integers);
+    company_.use(*samples_);
+  }
+
+  // The first row ran; so must the others, for a table may have room for it alone. NaN is equal to NaN: an answer of
+  // nothing else would pass every comparison.
+  bool suits_all_rows(const MadeUpRuns::Outputs& first) {
+    if (std::any_of(first.begin(), first.end(), nothing_finite)) return false;
+    if (!plan_.batch_axis) return true;
+    const Company::Look look = company_.look_at(kInOrder, /*compare=*/false);
+    return look == Company::Look::kSame || look == Company::Look::kDifferent;
+  }
+
+  // Small numbers only where an index outside its table is an error and not a read of other memory, and where they are
+  // no sizes: a hundred more on every side of a tensor can be gigabytes.
+  std::vector<Integers> integers_to_try() {
+    const auto is_integer = [](const TensorSpec& input) { return is_integer_type(input.dtype); };
+    const bool useful = std::any_of(schema_.inputs.begin(), schema_.inputs.end(), is_integer);
+    const std::vector<std::string>& providers = runs_.session().providers();
+    const bool on_cpu =
+        std::all_of(providers.begin(), providers.end(), [](const auto& p) { return p == "CPUExecutionProvider"; });
+    if (useful && on_cpu && !integers_are_sizes()) return {Integers::kSmall, Integers::kBits};
+    return {Integers::kBits};
+  }
+
+  // Ones and twos are answered in different shapes, or only one of them is answered at all.
+  bool integers_are_sizes() {
+    MadeUpRuns::Outputs ones;
+    MadeUpRuns::Outputs twos;
+    const bool ran = run_first(Integers::kOnes, &ones).ok();
+    if (run_first(Integers::kTwos, &twos).ok() != ran) return true;
+    const auto same_shape = [](const OutputBuffer& a, const OutputBuffer& b) { return a.shape == b.shape; };
+    return !std::equal(ones.begin(), ones.end(), twos.begin(), twos.end(), same_shape);
+  }
+
+  // The first look: four rows alone, then together in two orders. False: they did not run together.
+  bool compare_few() {
+    for (std::size_t row = 1; row < kFew && plan_.compare && runs_.rows_lead(); ++row) {
+      const Status status = company_.ask_alone(row);
+      if (!status.ok()) {
+        fail("a row did not run alone: " + runs_.failure_text(status));
+        return true;
+      }
+    }
+    const Nanos row_alone = runs_.last_took();
+    Nanos few = kNever;
+    for (const auto& order : {kInOrder, kShuffled}) {
+      const Company::Look look = company_.look_at(order, plan_.compare);
+      if (look != Company::Look::kSame) return conclude(look);
+      few = std::min(few, runs_.last_took());
+    }
+    if (!plan_.compare) return true;
+    check_.rows_together = kFew;
+    return compare_many(row_alone, few / static_cast<Nanos>(kFew));
+  }
+
+  // The second look: as many rows as batches may have, as far as time and memory reach, in as many orders as there is
+  // time for. There are rows of all kinds among them: usual ones, outsized ones of either sign, small ones, zeros.
+  bool compare_many(Nanos row_alone, Nanos row_together) {
+    const Nanos end = clock_.now() + plan_.wide_budget;
+    const Nanos left = plan_.wide_budget - static_cast<Nanos>(SampleRows::kKinds - kFew) * row_alone;
+    std::size_t width = plan_.max_rows > 1 ? affordable_rows(left, row_together) : 0;
+    if (width < kFew) return conclude(Company::Look::kSame);
+    make_rows(SampleRows::kKinds, integers_);
+    for (std::size_t row = kFew; row < SampleRows::kKinds; ++row) company_.ask_outsized(row);
+    Company::Look look = look_at_many(width, 0);
+    while (look == Company::Look::kNoMemory && width > kFew) {
+      check_.why_no_more = "there was no memory for more";
+      width = std::max(kFew, std::bit_floor(width - 1));
+      look = look_at_many(width, 0);
+    }
+    for (std::size_t turn = 1; turn < SampleRows::kKinds && look == Company::Look::kSame; ++turn) {
+      if (clock_.now() + runs_.last_took() > end) break;
+      look = look_at_many(width, turn);
+    }
+    if (look == Company::Look::kSame) check_.rows_together = static_cast<std::int64_t>(width);
+    return conclude(look);
+  }
+
+  Company::Look look_at_many(std::size_t width, std::size_t turn) {
+    std::vector<std::size_t> order(width);
+    for (std::size_t place = 0; place < width; ++place) order[place] = SampleRows::kind_at(place, turn);
+    return company_.look_at(order, /*compare=*/true);
+  }
+
+  // Rows of one run at most, max_rows or a power of two, by what a row takes; says why there are not more.
+  std::size_t affordable_rows(Nanos left, Nanos row_took) {
+    const std::uint64_t most = std::max<std::uint64_t>(kFew, static_cast<std::uint64_t>(plan_.max_rows));
+    const std::uint64_t row_bytes = SampleRows::bytes_needed(schema_, true, 1, free_size_) + company_.answer_bytes();
+    const std::uint64_t by_bytes =
+        std::min(plan_.max_wide_bytes, plan_.max_bytes) / std::max<std::uint64_t>(row_bytes, 1);
+    const std::uint64_t by_time = left < 0 ? 0 : static_cast<std::uint64_t>(left / std::max<Nanos>(row_took, 1));
+    const std::uint64_t rows = std::min(by_bytes, by_time);
+    if (rows >= most) return static_cast<std::size_t>(most);
+    check_.why_no_more =
+        by_time < by_bytes
+            ? "trying more would take longer than " + std::to_string(plan_.wide_budget / 1'000'000) + " ms"
+            : "trying more would take more than " + std::to_string(plan_.max_wide_bytes) + " bytes";
+    return static_cast<std::size_t>(std::bit_floor(rows));
+  }
+
+  // What the last look means. A model that does not agree with itself is not told from one whose rows are coupled by
+  // looking at company alone.
+  bool conclude(Company::Look look) {
+    const std::string why = company_.why();
+    if (look == Company::Look::kFailed || look == Company::Look::kNoMemory) {
+      fail(why);
+      return false;
+    }
+    if (!plan_.compare || !runs_.rows_lead()) return true;
+    check_.repeats = company_.repeats();
+    check_.agrees = check_.repeats && look == Company::Look::kSame;
+    if (!check_.agrees) fail(check_.repeats ? why : company_.why());
+    return true;
+  }
+
   [[nodiscard]] bool has_free_dimension() const {
-    for (const TensorSpec& input : session_.schema().inputs) {
+    for (const TensorSpec& input : schema_.inputs) {
       for (std::size_t axis = plan_.batch_axis ? 1 : 0; axis < input.shape.rank(); ++axis) {
         if (input.shape[axis] < 0) return true;
       }
@@ -221,27 +221,25 @@ class Checker {
     return false;
   }
 
-  std::string failure_text(const Status& status) {
-    if (watch_.expired()) return "it ran longer than " + std::to_string(plan_.max_milliseconds) + " ms";
-    return describe(status, "").substr(0, 300);  // ONNX Runtime's texts can be pages
-  }
   void fail(std::string why) {
     if (check_.why.empty()) check_.why = std::move(why);
   }
 
-  Session& session_;
+  const ModelSchema& schema_;
   const RowCheckPlan& plan_;
-  const std::unique_ptr<RunControl> control_;
-  Watch watch_;
-  std::vector<std::uint32_t> all_outputs_;
+  const Clock& clock_;
+  MadeUpRuns runs_;
   std::unique_ptr<SampleRows> samples_;
-  std::vector<Outputs> alone_;  // per row
+  Company company_;
+  std::int64_t free_size_ = 0;
+  Integers integers_ = Integers::kBits;
   RowCheck check_;
-  std::string rows_why_;  // where rows_lead is false by what was seen
 };
 
 }  // namespace
 
-RowCheck check_rows(Session& session, const RowCheckPlan& plan) { return Checker(session, plan).run(); }
+RowCheck check_rows(Session& session, const RowCheckPlan& plan, const Clock& clock) {
+  return Checker(session, plan, clock).run();
+}
 
 }  // namespace anya

@@ -90,10 +90,10 @@ std::string row_difference(const OutputBuffer& alone, const OutputBuffer& togeth
   return std::memcmp(a, b, bytes) == 0 ? "" : "another value of type " + std::string(dtype_name(alone.dtype));
 }
 
-bool all_nan(const OutputBuffer& output) {
+bool nothing_finite(const OutputBuffer& output) {
   if (!is_floating(output.dtype) || output.bytes == 0) return false;
   for (std::size_t i = 0; i < output.bytes / element_size(output.dtype); ++i) {
-    if (!std::isnan(floating_element(output.dtype, output.data, i))) return false;
+    if (std::isfinite(floating_element(output.dtype, output.data, i))) return false;
   }
   return true;
 }

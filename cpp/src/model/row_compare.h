@@ -20,7 +20,8 @@ struct Tolerance {
 std::string row_difference(const OutputBuffer& alone, const OutputBuffer& together, std::size_t row,
                            const Tolerance& tolerance);
 
-// True for an answer of a floating type that holds values and not one that is a number. PURE; thread-safe.
-bool all_nan(const OutputBuffer& output);
+// True for an answer of a floating type that holds values and not one of them finite: it can prove nothing. PURE;
+// thread-safe.
+bool nothing_finite(const OutputBuffer& output);
 
 }  // namespace anya

@@ -14,13 +14,22 @@ namespace anya {
 
 // What made-up integers are. Bits are safe as an index of anything; numbers below a hundred look more like the tokens,
 // bytes and counts that models are made for, but where an index is not checked (CUDA) they may reach outside a table.
-enum class Integers { kBits, kSmall };
+// Ones and twos tell whether an integer is a size.
+enum class Integers { kBits, kSmall, kOnes, kTwos };
 
-// Made-up rows for a model: floats N(0, 1) with one row four times as large (a scale taken over a batch shows),
-// integers, booleans, strings of short words. The same seed gives the same rows. Immutable after construction:
-// thread-safe. Owns its memory; views point into it.
+// Made-up rows for a model: floats N(0, 1), integers, booleans, strings of short words. By its number, a row is of one
+// of eight kinds: usual ones, one four times as large (a scale taken over a batch shows), one of large positive numbers
+// and one of large negative ones (so does a threshold), one of small numbers, one of zeros and empty strings. A row is
+// the same however many there are. Immutable after construction: thread-safe. Owns its memory; views point into it.
 class SampleRows {
  public:
+  static constexpr std::size_t kKinds = 8;
+  // How large the floats of a row are, against those of usual ones; 1 at least.
+  static float magnitude(std::size_t row) noexcept;
+  // The row to put into a place of a run that is wider than there are kinds. In kKinds turns every place has every
+  // kind, outsized ones first; every eight places begin with another.
+  static std::size_t kind_at(std::size_t place, std::size_t turn) noexcept;
+
   // With `batch_axis`, axis 0 of every input has `rows`; every other free dimension has `free_size`. So all dimensions
   // of one name have one size.
   SampleRows(const ModelSchema& schema, bool batch_axis, std::int64_t rows, std::int64_t free_size, Integers integers);

@@ -61,6 +61,11 @@ bool tells_of_memory(std::string_view text) noexcept {
   return std::ranges::any_of(kSigns, [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
 }
 
+bool tells_of_shape(std::string_view text) noexcept {
+  constexpr std::array<std::string_view, 3> kSigns = {"shape", "dimension", "rank"};
+  return std::ranges::any_of(kSigns, [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
+}
+
 void check(const Api& api, RawStatus* status, ErrorCode code, std::string_view what) {
   if (status == nullptr) return;
   const StatusHandle owned(status, {&api});

@@ -25,6 +25,10 @@ std::string clean_text(std::string_view text);
 // True where the text tells of memory that could not be had: ONNX Runtime has no code for it.
 bool tells_of_memory(std::string_view text) noexcept;
 
+// True where the text may tell of an output that has another shape than the memory for it. ONNX Runtime has no code for
+// that either, and several sentences: true is a reason to try without that memory, no more.
+bool tells_of_shape(std::string_view text) noexcept;
+
 // Cold path. Does nothing on success; else releases `status` and throws `code` (kOutOfMemory where memory was the
 // reason) with "what: ONNX Runtime's text".
 void check(const Api& api, RawStatus* status, ErrorCode code, std::string_view what);

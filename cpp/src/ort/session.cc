@@ -27,7 +27,11 @@ Status wrong_input(std::size_t index, DType wanted, DType given) noexcept {
 }  // namespace
 
 RunControlImpl::RunControlImpl(std::shared_ptr<const RuntimeImpl> runtime, std::size_t inputs, std::size_t outputs)
-    : runtime_(std::move(runtime)), input_values_(inputs), output_values_(outputs), output_names_(outputs) {
+    : runtime_(std::move(runtime)),
+      input_values_(inputs),
+      output_values_(outputs),
+      output_names_(outputs),
+      is_written_(outputs) {
   const Api& api = runtime_->api();
   RawRunOptions* raw = nullptr;
   check(api, api.create_run_options(&raw), ErrorCode::kConfigError, "run options");
@@ -53,11 +57,12 @@ SessionImpl::SessionImpl(std::shared_ptr<const RuntimeImpl> runtime, SessionHand
     : runtime_(std::move(runtime)),
       session_(std::move(session)),
       providers_(std::move(providers)),
-      schema_(read_schema(runtime_->api(), session_.get(), runtime_->allocator())) {
+      schema_(read_schema(runtime_->api(), session_.get(), runtime_->allocator())),
+      is_copied_(schema_.outputs.size()) {
   for (const TensorSpec& input : schema_.inputs) input_names_.push_back(input.name.c_str());
-  for (const TensorSpec& output : schema_.outputs) {
-    is_input_.push_back(
-        std::ranges::any_of(schema_.inputs, [&](const TensorSpec& input) { return input.name == output.name; }));
+  for (std::size_t i = 0; i < schema_.outputs.size(); ++i) {
+    is_copied_[i] = std::ranges::any_of(schema_.inputs,
+                                        [&](const TensorSpec& input) { return input.name == schema_.outputs[i].name; });
   }
 }
 
@@ -90,7 +95,7 @@ Status SessionImpl::prepare_inputs(RunControlImpl& control, std::span<const Tens
 }
 
 Status SessionImpl::prepare_outputs(RunControlImpl& control, std::span<const std::uint32_t> indices,
-                                    std::span<const OutputBuffer> outputs) const {
+                                    std::span<const OutputBuffer> outputs, bool into_given) const {
   if (indices.size() != outputs.size() || indices.empty() || indices.size() > schema_.outputs.size()) {
     return wrong("the model has " + std::to_string(schema_.outputs.size()) + " outputs; asked for " +
                  std::to_string(indices.size()) + " into " + std::to_string(outputs.size()) + " buffers");
@@ -111,6 +116,7 @@ Status SessionImpl::prepare_outputs(RunControlImpl& control, std::span<const std
     }
     control.output_names_[i] = spec.name.c_str();
     control.output_values_[i] = nullptr;
+    control.is_written_[i] = false;
     const OutputBuffer& buffer = outputs[i];
     if (buffer.data == nullptr || spec.dtype == DType::kString) continue;
     // Not left to ONNX Runtime: some of its kernels write without looking at the type of the memory they are given.
@@ -118,34 +124,31 @@ Status SessionImpl::prepare_outputs(RunControlImpl& control, std::span<const std
       return wrong("the output '" + spec.name + "' is " + std::string(dtype_name(spec.dtype)) + "; its memory is for " +
                    std::string(dtype_name(buffer.dtype)));
     }
-    if (is_input_[indices[i]]) continue;
+    if (!into_given || is_copied_[indices[i]].load(std::memory_order_relaxed)) continue;
     control.output_values_[i] =
         control.outputs_[i].wrap(*runtime_, buffer.dtype, buffer.shape, buffer.data, buffer.bytes, &status);
     if (!status.ok()) return status;
+    control.is_written_[i] = true;
   }
   return status;
 }
 
 Status SessionImpl::take_outputs(RunControlImpl& control, std::span<const std::uint32_t> indices,
-                                 std::span<OutputBuffer> outputs) const {
+                                 std::span<OutputBuffer> outputs) {
   Status status;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const TensorSpec& spec = schema_.outputs[indices[i]];
-    const bool given = outputs[i].data != nullptr && spec.dtype != DType::kString;
-    if (given && !is_input_[indices[i]]) continue;  // written in place
+    if (control.is_written_[i]) continue;
+    const bool given = outputs[i].data != nullptr && schema_.outputs[indices[i]].dtype != DType::kString;
     ValueHandle value(control.output_values_[i], {&runtime_->api()});
     if (!status.ok()) continue;
     OutputBuffer made;
     status = adopt(runtime_, std::move(value), &made);
     if (!status.ok()) continue;
-    if (!given) {
-      outputs[i] = std::move(made);
-    } else if (made.shape == outputs[i].shape && made.bytes == outputs[i].bytes) {
+    if (given && made.shape == outputs[i].shape && made.bytes == outputs[i].bytes) {
       std::memcpy(outputs[i].data, made.data, made.bytes);
     } else {
-      status = Status::with_text(ErrorCode::kExecutionError, "the output '" + spec.name + "' came out as " +
-                                                                 made.shape.to_string() + "; its memory is for " +
-                                                                 outputs[i].shape.to_string());
+      if (given) is_copied_[indices[i]].store(true, std::memory_order_relaxed);
+      outputs[i] = std::move(made);
     }
   }
   return status;
@@ -156,12 +159,20 @@ Status SessionImpl::run(RunControl& run_control, std::span<const TensorView> inp
   auto& control = static_cast<RunControlImpl&>(run_control);
   try {
     if (Status status = prepare_inputs(control, inputs); !status.ok()) return status;
-    if (Status status = prepare_outputs(control, output_indices, outputs); !status.ok()) return status;
-    RawStatus* const failed =
-        runtime_->api().run(session_.get(), control.options_.get(), input_names_.data(), control.input_values_.data(),
-                            inputs.size(), control.output_names_.data(), outputs.size(), control.output_values_.data());
-    if (failed != nullptr) return to_status(runtime_->api(), failed);
-    return take_outputs(control, output_indices, outputs);
+    const Api& api = runtime_->api();
+    for (const bool into_given : {true, false}) {
+      Status status = prepare_outputs(control, output_indices, outputs, into_given);
+      if (!status.ok()) return status;
+      RawStatus* const failed =
+          api.run(session_.get(), control.options_.get(), input_names_.data(), control.input_values_.data(),
+                  inputs.size(), control.output_names_.data(), outputs.size(), control.output_values_.data());
+      if (failed == nullptr) return take_outputs(control, output_indices, outputs);
+      // A model may state a shape that its answers do not always have: without memory of that shape it runs.
+      const bool again = into_given && tells_of_shape(api.get_error_message(failed));
+      status = to_status(api, failed);
+      if (!again) return status;
+    }
+    return Status::failure(ErrorCode::kExecutionError, Reason::kNone);  // not reached: the second run is the last
   } catch (const std::exception&) {  // ours alone can throw here, and only for want of memory
     return Status::failure(ErrorCode::kOutOfMemory, Reason::kNone);
   }

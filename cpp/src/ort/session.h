@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -32,6 +33,7 @@ class RunControlImpl final : public RunControl {
   std::vector<const RawValue*> input_values_;
   std::vector<RawValue*> output_values_;
   std::vector<const char*> output_names_;
+  std::vector<bool> is_written_;  // per output of the run: into the memory that was given for it
 };
 
 // A model opened in ONNX Runtime. Thread-safe, with a RunControl per run in progress. Keeps the Runtime alive.
@@ -50,18 +52,18 @@ class SessionImpl final : public Session {
  private:
   Status prepare_inputs(RunControlImpl& control, std::span<const TensorView> inputs) const;
   Status prepare_outputs(RunControlImpl& control, std::span<const std::uint32_t> indices,
-                         std::span<const OutputBuffer> outputs) const;
-  Status take_outputs(RunControlImpl& control, std::span<const std::uint32_t> indices,
-                      std::span<OutputBuffer> outputs) const;
+                         std::span<const OutputBuffer> outputs, bool into_given) const;
+  Status take_outputs(RunControlImpl& control, std::span<const std::uint32_t> indices, std::span<OutputBuffer> outputs);
 
   const std::shared_ptr<const RuntimeImpl> runtime_;
   SessionHandle session_;
   const std::vector<std::string> providers_;
   ModelSchema schema_;
   std::vector<const char*> input_names_;  // of schema_'s strings
-  // Outputs that are an input themselves: ONNX Runtime hands the input's value back and leaves the memory it was given
-  // for them as it was, without an error. These we copy.
-  std::vector<bool> is_input_;
+  // Outputs whose memory ONNX Runtime makes, and which we copy into what we were given. Those that are an input
+  // themselves: it hands the input's value back and leaves the memory for them as it was, without an error. And from
+  // the first time on, those that came out in another shape than they were given memory for. Only ever set: relaxed.
+  std::vector<std::atomic<bool>> is_copied_;
 };
 
 }  // namespace anya::ort

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "batching/batch.h"
 
+#include <cmath>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -158,6 +160,28 @@ TEST(Batch, MemoryIsReusedForOtherSizes) {
     EXPECT_TRUE(rig.together({&first, &second}, std::vector<bool>(6, true)).ok());
     EXPECT_TRUE(first.is_right());
     EXPECT_TRUE(second.is_right());
+  }
+}
+
+TEST(Batch, AnswersOfAnotherShapeThanWasPredictedGetMemoryOfTheirOwn) {
+  // Stated [N, 2], one wide in truth; the session makes the memory then, whatever it was given.
+  Rig rig(value_schema(), [](auto inputs, auto, auto outputs) {
+    const auto* x = static_cast<const float*>(inputs[0].data);
+    std::vector<float> y;
+    for (std::int64_t row = 0; row < inputs[0].shape[0]; ++row) y.push_back(x[row * kWidth]);
+    outputs[0] = {};
+    return give_output(outputs[0], DType::kFloat32, {inputs[0].shape[0], 1}, y.data());
+  });
+  ValueRequest first(rig.owner, 2, 10.0F);
+  ValueRequest second(rig.owner, 1, 50.0F);
+  ASSERT_TRUE(rig.together({&first, &second}, {true}).ok());
+  for (const auto& [request, wanted] :
+       {std::pair(&first, std::vector<float>{10, 12}), std::pair(&second, std::vector<float>{50})}) {
+    const OutputBuffer& y = request->outputs[0];
+    EXPECT_TRUE(y.owner != nullptr && y.shape == (Shape{request->rows, 1}));
+    ASSERT_EQ(y.bytes, wanted.size() * sizeof(float));
+    EXPECT_EQ(std::memcmp(y.data, wanted.data(), y.bytes), 0);
+    EXPECT_TRUE(std::isnan(*static_cast<const float*>(request->given_memory())));
   }
 }
 

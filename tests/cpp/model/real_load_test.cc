@@ -59,7 +59,8 @@ TEST(RealLoad, ModelsWhoseRowsDependOnTheirCompanyRunAlone) {
   };
   for (const Row& row :
        {Row{"softmax_axis0", "depends on the other rows"}, Row{"centred", "depends on the other rows"},
-        Row{"reversed_rows", "depends on the other rows"}, Row{"positive_rows", "'Compress'"},
+        Row{"reversed_rows", "depends on the other rows"}, Row{"late_rows", "depends on the other rows"},
+        Row{"first_row_capped", "depends on the other rows"}, Row{"positive_rows", "'Compress'"},
         Row{"quantised_mlp", "'DynamicQuantizeLinear'"}, Row{"noise", "random"}, Row{"unlike_batch", "'N' and 'M'"},
         Row{"total", "scalar"}, Row{"scalar", "scalar"}, Row{"fixed_batch", "fixed first dimension 1"}}) {
     const LoadedModel loaded = load(std::string(row.name));

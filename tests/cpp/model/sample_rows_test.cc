@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/sample_rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -63,6 +64,45 @@ TEST(SampleRows, TheSameEveryTimeAndInTheRangeTheTypeIsSafeIn) {
   EXPECT_GT(ones, 0);
   EXPECT_LT(ones, 32);
   for (const auto& word : values<std::string_view>(views[3])) EXPECT_GT(word.size(), 0u);
+}
+
+TEST(SampleRows, ThereAreRowsOfAllSizesAndBothSigns) {
+  const SampleRows rows({{spec("f", DType::kFloat32, {-1, 100}), spec("s", DType::kString, {-1})}, {}}, true, 9, 8,
+                        anya::Integers::kBits);
+  const std::vector<float> floats = values<float>(rows.views()[0]);
+  const auto least = [&](std::size_t row) { return *std::min_element(&floats[row * 100], &floats[row * 100] + 100); };
+  const auto most = [&](std::size_t row) { return *std::max_element(&floats[row * 100], &floats[row * 100] + 100); };
+  for (const std::size_t row : {0, 1, 2, 3, 6, 8}) EXPECT_TRUE(least(row) < 0 && most(row) > 0);
+  EXPECT_GT(most(1), 4.0F);
+  EXPECT_TRUE(least(4) >= 0 && most(4) > 10);
+  EXPECT_TRUE(most(5) <= 0 && least(5) < -10);
+  EXPECT_LT(most(6), 0.5F);
+  EXPECT_TRUE(least(7) == 0 && most(7) == 0);
+  EXPECT_FALSE(std::signbit(least(7)));
+  EXPECT_TRUE(values<std::string_view>(rows.views()[1])[7].empty());
+  EXPECT_EQ(SampleRows::magnitude(0), 1.0F);
+  EXPECT_EQ(SampleRows::magnitude(5), 10.0F);
+  EXPECT_EQ(SampleRows::magnitude(6), 1.0F);  // a tolerance is never made smaller
+}
+
+TEST(SampleRows, ARowIsTheSameHoweverManyThereAre) {
+  const ModelSchema schema{{spec("f", DType::kFloat32, {-1, 3}), spec("i", DType::kInt64, {-1, 3})}, {}};
+  const SampleRows four(schema, true, 4, 8, anya::Integers::kSmall);
+  const SampleRows eight(schema, true, 8, 8, anya::Integers::kSmall);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(std::memcmp(four.views()[i].data, eight.views()[i].data, four.views()[i].bytes), 0);
+  }
+  const auto floats = values<float>(eight.views()[0]);
+  EXPECT_TRUE(floats[0] != floats[6] && floats[6] != floats[9]);  // rows 0, 2 and 3 differ
+}
+
+TEST(SampleRows, OnesAndTwosAreWhatTheirNameSays) {
+  const ModelSchema schema{{spec("i", DType::kInt32, {-1, 9}), spec("b", DType::kBool, {-1, 9})}, {}};
+  for (const std::int32_t wanted : {1, 2}) {
+    const SampleRows rows(schema, true, 1, 8, wanted == 1 ? anya::Integers::kOnes : anya::Integers::kTwos);
+    for (const std::int32_t value : values<std::int32_t>(rows.views()[0])) EXPECT_EQ(value, wanted);
+    for (const std::uint8_t value : values<std::uint8_t>(rows.views()[1])) EXPECT_LE(value, 1);
+  }
 }
 
 TEST(SampleRows, PickedRowsAreTheSameRows) {
@@ -138,16 +178,19 @@ TEST(RowCompare, EverythingElseExactly) {
   EXPECT_EQ(row_difference(text, texts, 1, {}), "");
 }
 
-TEST(RowCompare, AllNanMeansNotOneNumber) {
+TEST(RowCompare, NothingFiniteMeansNotOneNumber) {
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  std::vector<double> endless = {kInf, kNan, -kInf};
   std::vector<double> nothing = {kNan, kNan};
   std::vector<double> something = {kNan, 1};
   std::vector<double> empty;
   std::vector<std::int32_t> integers = {1};
-  EXPECT_TRUE(anya::all_nan(output(DType::kFloat64, {2}, nothing)));
-  EXPECT_FALSE(anya::all_nan(output(DType::kFloat64, {2}, something)));
-  EXPECT_FALSE(anya::all_nan(output(DType::kFloat64, {0}, empty)));
-  EXPECT_FALSE(anya::all_nan(output(DType::kInt32, {1}, integers)));
+  EXPECT_TRUE(anya::nothing_finite(output(DType::kFloat64, {2}, nothing)));
+  EXPECT_TRUE(anya::nothing_finite(output(DType::kFloat64, {3}, endless)));
+  EXPECT_FALSE(anya::nothing_finite(output(DType::kFloat64, {2}, something)));
+  EXPECT_FALSE(anya::nothing_finite(output(DType::kFloat64, {0}, empty)));
+  EXPECT_FALSE(anya::nothing_finite(output(DType::kInt32, {1}, integers)));
 }
 
 TEST(RowCompare, ShapesMustMatchToo) {

@@ -44,6 +44,14 @@ TEST(TellsOfMemory, KnowsAllocationFailuresFromOthers) {
   EXPECT_FALSE(tells_of_memory("indices element out of data bounds, idx=99 must be within the inclusive range"));
 }
 
+TEST(TellsOfShape, KnowsRefusedMemoryFromRefusedValues) {
+  EXPECT_TRUE(
+      tells_of_shape("The output OrtValue provided for output 'y' has shape {3,2} but the computed output shape"));
+  EXPECT_TRUE(tells_of_shape("Got invalid dimensions for output: y"));
+  EXPECT_TRUE(tells_of_shape("Invalid rank for output: y Got: 2 Expected: 1"));
+  EXPECT_FALSE(tells_of_shape("indices element out of data bounds, idx=99 must be within the inclusive range"));
+}
+
 TEST(Status, SuccessIsNoStatus) {
   const Library library = open_library(library_path());
   check(library.api, nullptr, ErrorCode::kConfigError, "nothing");

@@ -169,6 +169,13 @@ def passthrough() -> onnx.ModelProto:
 
 
 @named
+def first_three() -> onnx.ModelProto:
+    """The first three rows of x [N, 2], or as many as there are; y is said to be [3, 2] whatever N is."""
+    bounds = [numpy_helper.from_array(np.array([at], np.int64), name) for name, at in (("from", 0), ("to", 3))]
+    return model([node("Slice", ["x", "from", "to"], ["y"])], [value("x", ["N", 2])], [value("y", [3, 2])], bounds)
+
+
+@named
 def initializer_output() -> onnx.ModelProto:
     """An output that is an initializer itself, and one that is the input itself."""
     constant = numpy_helper.from_array(np.array([5, 6, 7], np.float32), "five")
