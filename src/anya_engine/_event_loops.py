@@ -41,6 +41,9 @@ class EventLoops:
             served_loops = list(self.by_loop.items())
         for loop, served in served_loops:
             if loop.is_closed():
+                # Nobody else will: requests that never went in, and outcomes that nobody waits for any more.
+                served.abandon_turn()
+                served.drain()
                 self._forget(loop, served)
                 continue
             try:
