@@ -33,7 +33,6 @@ inline long read(int, std::uint64_t* count, std::size_t size) {
 namespace {
 
 using anya::Request;
-using anya::rehearsal::Search;
 
 template <unsigned kPushers, unsigned kEach>
 struct Completion : rl::test_suite<Completion<kPushers, kEach>, kPushers + 1> {
@@ -74,11 +73,11 @@ struct Completion : rl::test_suite<Completion<kPushers, kEach>, kPushers + 1> {
 }  // namespace
 
 int main(int argc, char** argv) {
-  using anya::rehearsal::search;
-  const bool longer = argc > 1 && ::std::string_view(argv[1]) == "long";
-  bool good = search<Completion<1, 2>>("completions: one pusher", {Search::Kind::kFull});
-  good &= search<Completion<2, 2>>("completions: two pushers", {Search::Kind::kBound, longer ? 4U : 3U});
-  good &=
-      search<Completion<4, 3>>("completions: four pushers", {Search::Kind::kRandom, longer ? 3'000'000U : 200'000U});
-  return good ? 0 : 1;
+  using namespace anya::rehearsal;
+  const bool longer = searches_long(argc, argv);
+  return search_random<Completion<4, 3>>("completions: four pushers", longer ? 3'000'000 : 200'000) &&
+                 search_all<Completion<1, 2>>("completions: one pusher") &&
+                 search_bounded<Completion<2, 2>>("completions: two pushers", longer ? 4 : 3)
+             ? 0
+             : 1;
 }

@@ -9,7 +9,6 @@ namespace {
 
 using anya::EventCount;
 using anya::Nanos;
-using anya::rehearsal::Search;
 
 // Units of work are handed out one by one, each with one notification; every taker wants one. The counter is relaxed,
 // so what a taker sees of it is what the event count makes it see.
@@ -102,15 +101,17 @@ struct Deadline : rl::test_suite<Deadline, 3> {
 }  // namespace
 
 int main(int argc, char** argv) {
-  using anya::rehearsal::search;
-  const bool longer = argc > 1 && ::std::string_view(argv[1]) == "long";
+  using namespace anya::rehearsal;
+  const bool longer = searches_long(argc, argv);
   const unsigned draws = longer ? 2'000'000 : 200'000;
-  bool good = search<Handover<1, 1>>("event count: one waiter, one notifier", {Search::Kind::kFull});
-  good &= search<Stop<1>>("event count: stop", {Search::Kind::kFull});
-  good &= search<Handover<2, 1>>("event count: two waiters", {Search::Kind::kBound, longer ? 4U : 3U});
-  good &= search<Stop<2>>("event count: stop, two waiters", {Search::Kind::kBound, longer ? 4U : 3U});
-  good &= search<Deadline>("event count: a deadline", {Search::Kind::kBound, longer ? 4U : 3U});
-  good &= search<Handover<4, 2>>("event count: four waiters, two notifiers", {Search::Kind::kRandom, draws});
-  good &= search<Stop<4>>("event count: stop, four waiters", {Search::Kind::kRandom, draws});
-  return good ? 0 : 1;
+  const unsigned switches = longer ? 4 : 3;
+  return search_random<Handover<4, 2>>("event count: four waiters, two notifiers", draws) &&
+                 search_random<Stop<4>>("event count: stop, four waiters", draws) &&
+                 search_all<Handover<1, 1>>("event count: one waiter, one notifier") &&
+                 search_all<Stop<1>>("event count: stop") &&
+                 search_bounded<Handover<2, 1>>("event count: two waiters", switches) &&
+                 search_bounded<Stop<2>>("event count: stop, two waiters", switches) &&
+                 search_bounded<Deadline>("event count: a deadline", switches)
+             ? 0
+             : 1;
 }

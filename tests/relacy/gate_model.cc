@@ -15,7 +15,6 @@ namespace {
 using anya::EventCount;
 using anya::Gate;
 using anya::rehearsal::Plain;
-using anya::rehearsal::Search;
 
 // kRush: the close comes at any time. Otherwise only after every request has ended, since the notifications of a close
 // would hide a wake-up that was lost before it.
@@ -161,14 +160,16 @@ struct Service : rl::test_suite<Service<kCallers, kInstances, kRush>, kCallers +
 }  // namespace
 
 int main(int argc, char** argv) {
-  using anya::rehearsal::search;
-  const bool longer = argc > 1 && ::std::string_view(argv[1]) == "long";
+  using namespace anya::rehearsal;
+  const bool longer = searches_long(argc, argv);
   const unsigned draws = longer ? 3'000'000 : 200'000;
-  bool good = search<Service<1, 1, true>>("gate: one caller, a close", {Search::Kind::kBound, longer ? 4U : 2U});
-  good &= search<Service<1, 1, false>>("gate: one caller", {Search::Kind::kBound, longer ? 4U : 2U});
-  good &= search<Service<3, 1, true>>("gate: three callers, one worker, a close", {Search::Kind::kRandom, draws});
-  good &= search<Service<3, 1, false>>("gate: three callers, one worker", {Search::Kind::kRandom, draws});
-  good &= search<Service<4, 2, true>>("gate: four callers, two workers, a close", {Search::Kind::kRandom, draws});
-  good &= search<Service<4, 2, false>>("gate: four callers, two workers", {Search::Kind::kRandom, draws});
-  return good ? 0 : 1;
+  const unsigned switches = longer ? 4 : 2;
+  return search_random<Service<3, 1, true>>("gate: three callers, one worker, a close", draws) &&
+                 search_random<Service<3, 1, false>>("gate: three callers, one worker", draws) &&
+                 search_random<Service<4, 2, true>>("gate: four callers, two workers, a close", draws) &&
+                 search_random<Service<4, 2, false>>("gate: four callers, two workers", draws) &&
+                 search_bounded<Service<1, 1, true>>("gate: one caller, a close", switches) &&
+                 search_bounded<Service<1, 1, false>>("gate: one caller", switches)
+             ? 0
+             : 1;
 }

@@ -172,45 +172,52 @@ class mutex {
 
 namespace anya::rehearsal {
 
-// How to search: `full` tries every schedule, `bound` every schedule with at most that many switches away from a thread
-// that could have gone on, `random` that many schedules drawn by chance (the same ones in every run).
-struct Search {
-  enum class Kind { kFull, kBound, kRandom } kind;
-  unsigned amount = 0;
-};
+// How long a model searches: `long` is the program's argument.
+inline bool searches_long(int argc, char** argv) { return argc > 1 && ::std::string_view(argv[1]) == "long"; }
 
-// Runs a suite; prints what was searched, and on failure the schedule that fails.
-template <typename Suite>
-bool search(const char* name, Search how) {
-  rl::test_params params;
+template <typename Suite, typename Scheduler>
+bool search(const char* name, const char* kind, rl::test_params params) {
   rl::ostringstream said;  // relacy counts the memory of any other
   params.output_stream = &said;
   params.progress_stream = &said;
   params.execution_depth_limit = 4000;
-  const char* kind = "random";
-  switch (how.kind) {
-    case Search::Kind::kFull:
-      params.search_type = rl::sched_full;
-      kind = "every";
-      break;
-    case Search::Kind::kBound:
-      params.search_type = rl::sched_bound;
-      params.context_bound = how.amount;
-      kind = "bounded";
-      break;
-    case Search::Kind::kRandom:
-      params.search_type = rl::sched_random;
-      params.iteration_count = how.amount;
-      break;
-  }
-  const bool good = rl::simulate<Suite>(params);
+  rl::ostringstream state;
+  const bool good = rl::run_test<Suite, Scheduler>(params, state, false) == rl::test_result_success;
   ::std::cout << (good ? "passed " : "FAILED ") << name << ": " << params.stop_iteration << " schedules (" << kind;
-  if (how.kind == Search::Kind::kBound) ::std::cout << ", " << how.amount << " switches";
-  ::std::cout << ")";
-  if (!good) ::std::cout << ": " << rl::test_result_str(params.test_result);
-  ::std::cout << ::std::endl;
-  if (!good) ::std::cerr << said.str() << ::std::endl;
-  return good;
+  if (params.search_type == rl::sched_bound) ::std::cout << ", " << params.context_bound << " switches";
+  ::std::cout << ")" << ::std::endl;
+  if (good) return true;
+  // Once more, to say what happened.
+  params.initial_state = state.str();
+  params.collect_history = true;
+  rl::ostringstream again;
+  rl::run_test<Suite, Scheduler>(params, again, true);
+  ::std::cerr << said.str() << ::std::endl;
+  return false;
+}
+
+// Every schedule there is: for very small suites.
+template <typename Suite>
+bool search_all(const char* name) {
+  rl::test_params params;
+  params.search_type = rl::sched_full;
+  return search<Suite, rl::full_search_scheduler<Suite::params::thread_count>>(name, "every", params);
+}
+// Every schedule with at most so many switches away from a thread that could have gone on.
+template <typename Suite>
+bool search_bounded(const char* name, unsigned switches) {
+  rl::test_params params;
+  params.search_type = rl::sched_bound;
+  params.context_bound = switches;
+  return search<Suite, rl::context_bound_scheduler<Suite::params::thread_count>>(name, "bounded", params);
+}
+// So many schedules drawn by chance, the same ones in every run. First in a program, since they find a fault soonest.
+template <typename Suite>
+bool search_random(const char* name, unsigned draws) {
+  rl::test_params params;
+  params.search_type = rl::sched_random;
+  params.iteration_count = draws;
+  return search<Suite, rl::random_scheduler<Suite::params::thread_count>>(name, "random", params);
 }
 
 }  // namespace anya::rehearsal
