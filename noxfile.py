@@ -113,10 +113,10 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Build, install, run every test: C++ by ctest, Python by pytest. Arguments after `--` go to pytest."""
     install(session, "build", "bench")
-    ctest(session, "tests")
+    ctest(session, "tests", "-DANYA_BUILD_BENCHMARKS=ON")
     session.run("pytest", *session.posargs)
     if not session.posargs:
-        session.run("pytest", "benchmarks", "--benchmark-disable")
+        session.run("pytest", "benchmarks", "--benchmark-disable", env={"ANYA_BENCH_BUILD": str(BUILD / "tests")})
 
 
 @nox.session
@@ -129,6 +129,13 @@ def floor(session: nox.Session) -> None:
     )
     files = ("infer", "bad_models", "batching", "async", "lifecycle")
     session.run("pytest", *(f"tests/python/test_{name}.py" for name in files))
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Compare with plain ONNX Runtime: every node case of the package `onnx`, and real models on real inputs."""
+    install(session, "conformance")
+    session.run("pytest", "tests/conformance", *session.posargs)
 
 
 @nox.session
@@ -303,8 +310,45 @@ def stubs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against the rivals, in the same run. Arguments after `--` go to pytest."""
-    install(session, "bench")
-    session.run("pytest", "benchmarks", *session.posargs)
+    install(session, "build", "bench")
+    session.run("pytest", "benchmarks", "--benchmark-quiet", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Serve at 80 % load while models come and go: nothing may grow. A minute; `-- --seconds 600 --enforce`: ten."""
+    install(session, "bench", extras="cpu")
+    session.run("python", "benchmarks/soak.py", *session.posargs)
+
+
+@nox.session
+def budget(session: nox.Session) -> None:
+    """Count the instructions of a request in callgrind, and hold them to the budget; `-- --write` renews it."""
+    if shutil.which("valgrind") is None:
+        if os.geteuid() != 0:
+            session.error("valgrind is missing; on Debian: apt-get install valgrind")
+        session.run("apt-get", "update", "--quiet", external=True, silent=True)
+        session.run("apt-get", "install", "--yes", "--quiet", "valgrind", external=True, silent=True)
+    session.install(*group("build", "models"), *PROJECT["project"]["dependencies"])
+    build = BUILD / "budget"
+    pybind11 = answer(session, "import pybind11; print(pybind11.get_cmake_dir())")
+    # The wheel's optimisation with line tables; a Release build would be stripped of them.
+    session.run(
+        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"),
+        *("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O3 -DNDEBUG -g1", "-DANYA_LTO=ON", "-DANYA_BUILD_MARKS=ON"),
+        *(f"-DPython_EXECUTABLE={session.bin}/python", f"-Dpybind11_DIR={pybind11}"),
+        silent=True,
+    )
+    session.run("cmake", "--build", str(build), "--parallel", JOBS, "--target", "_core", "callgrind_marks")
+    package = build / "package" / "anya_engine"
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(ROOT / "src" / "anya_engine", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copy2(next((build / "bindings").glob("_core*.so")), package)
+    session.run(
+        *("python", "benchmarks/instruction_budget.py", "--package", str(package.parent)),
+        *("--library", str(next((build / "benchmarks").rglob("callgrind_marks.so"))), "--dumps", str(build / "dumps")),
+        *session.posargs,
+    )
 
 
 @nox.session
@@ -338,7 +382,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Break the code on purpose, one line at a time, and see that a test notices. Arguments choose mutants by name."""
-    install(session, "build", "test")
+    install(session, "build", "bench")
     session.run("python", "tests/mutants/run.py", *session.posargs)
 
 

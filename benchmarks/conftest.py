@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ for _folder in (_ROOT / "tests", _ROOT / "benchmarks"):
         sys.path.insert(0, str(_folder))
 
 import interleave  # noqa: E402
+import report  # noqa: E402
+from programs import build_programs  # noqa: E402
 from versus import Versus  # noqa: E402
+
+import anya_engine as anya  # noqa: E402
 
 _COMPARISONS = pytest.StashKey[list[interleave.Comparison]]()
 
@@ -37,10 +42,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def versus(benchmark: Any, pytestconfig: pytest.Config) -> Versus:
-    """The measuring fixture of this folder."""
+def versus(benchmark: Any, pytestconfig: pytest.Config) -> Iterator[Versus]:
+    """The measuring fixture of this folder; with --enforce a missed bar fails the test once all is measured."""
+    measuring = Versus(benchmark, pytestconfig.stash[_COMPARISONS])
+    yield measuring
     enforce = pytestconfig.getoption("--enforce") or os.environ.get("ANYA_BENCH_ENFORCE", "") not in ("", "0")
-    return Versus(benchmark, pytestconfig.stash[_COMPARISONS], enforce=enforce)
+    if enforce and measuring.missed:
+        pytest.fail("\n".join(map(str, measuring.missed)), pytrace=False)
+
+
+@pytest.fixture
+def engine() -> Iterator[anya.Engine]:
+    """An engine with the defaults a user gets."""
+    with anya.Engine() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def programs() -> Path:
+    """The folder of the C++ programs, built from this tree."""
+    return build_programs()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -51,7 +72,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     measured = not config.getoption("--benchmark-disable")
     terminalreporter.section("against the rivals" if measured else "against the rivals (quick: no measurement)")
     terminalreporter.write_line(interleave.machine_line(interleave.machine()))
-    for result in results:
-        terminalreporter.write_line(str(result))
+    for line in report.plain_table(results):
+        terminalreporter.write_line(line)
     if measured and config.getoption("--record"):
         terminalreporter.write_line(f"recorded in {interleave.record(results)}")

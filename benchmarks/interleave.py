@@ -2,51 +2,69 @@
 """Ours against named rivals in one run: A B A B …, medians, and the ratio of the two with its spread.
 
 A machine drifts, so a number alone means little. Every repeat measures all rivals and then ours, a few hundred
-milliseconds apart; the ratio of the medians is the result, the least and greatest ratio of one repeat its spread.
+milliseconds apart; the ratio of the medians is the result, the least and greatest ratio of one repeat its spread. Where
+a promise is about what is added to something, the difference of the medians takes the place of the ratio.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import platform
 import re
 import subprocess
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import repeat
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 Better = Literal["lower", "higher"]
-Feed = TypeVar("Feed")
+Of = Literal["ratio", "difference"]
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """What a ratio ours / rival must reach: at most `limit` where lower is better, at least where higher is."""
+    """What ours against the rival must reach, and what it wants to: at most that where lower is better.
 
-    limit: float
+    Attributes:
+        limit: The promise; None: there is none.
+        goal: Where it is to get; a missed goal is told, and fails nothing.
+        of: Whether both are of ours / rival, or of ours - rival in the comparison's unit.
+    """
+
+    limit: float | None = None
     better: Better
+    goal: float | None = None
+    of: Of = "ratio"
 
-    def holds(self, ratio: float) -> bool:
-        """Whether the ratio is on the right side; exactly the limit is."""
-        return ratio <= self.limit if self.better == "lower" else ratio >= self.limit
+    def holds(self, value: float) -> bool | None:
+        """Whether the value is on the right side of the limit; exactly the limit is."""
+        return None if self.limit is None else _reaches(value, self.limit, self.better)
 
-    def __str__(self) -> str:
-        return f"{'≤' if self.better == 'lower' else '≥'} {self.limit:.2f}"
+    def reached(self, value: float) -> bool | None:
+        """The same of the goal."""
+        return None if self.goal is None else _reaches(value, self.goal, self.better)
+
+
+def _reaches(value: float, limit: float, better: Better) -> bool:
+    return value <= limit if better == "lower" else value >= limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One benchmark's result: ours, the best of its rivals, and the ratio."""
+    """One benchmark's result: ours, the rival it is held against, and the ratio.
+
+    Attributes:
+        medians: Of every rival.
+        ratios: Ours to every rival: of the medians, the least and the greatest within one repeat.
+        difference: The same of ours - rival, where that is what the bar is about.
+        headline: Whether the README shows it even when no bar is missed.
+    """
 
     name: str
     unit: str
@@ -60,21 +78,39 @@ class Comparison:
     ratio_max: float
     bar: float | None
     holds: bool | None
+    goal: float | None = None
+    reached: bool | None = None
+    of: Of = "ratio"
+    difference: Sequence[float] = ()
+    headline: bool = True
     medians: Mapping[str, float] = field(default_factory=dict)
+    ratios: Mapping[str, Sequence[float]] = field(default_factory=dict)
     context: Mapping[str, float] = field(default_factory=dict)
 
+    def value(self) -> str:
+        """The number that counts, with its spread: "0.61 (0.57 to 0.68)", or "+0.40 (+0.31 to +0.52) µs"."""
+        if self.of == "difference":
+            middle, least, greatest = (f"{each:+.2f}" for each in self.difference)
+            return f"{middle} ({least} to {greatest}) {self.unit}"
+        return spread((self.ratio, self.ratio_min, self.ratio_max))
+
+    def verdict(self) -> str:
+        """The bar and the goal, each with what became of it: "≤ 0.70 holds; goal ≤ 0.62 missed"."""
+        sign = "≤" if self.better == "lower" else "≥"
+        parts = []
+        if self.bar is not None:
+            parts.append(f"{sign} {self.bar:.2f} {'holds' if self.holds else 'MISSED'}")
+        if self.goal is not None:
+            parts.append(f"goal {sign} {self.goal:.2f} {'reached' if self.reached else 'not reached'}")
+        return "; ".join(parts) or "none"
+
     def __str__(self) -> str:
-        bar = "" if self.bar is None else f", bar {Bar(limit=self.bar, better=self.better)}: {_verdict(self.holds)}"
-        others = "".join(f"\n    {name}: {number(value)} {self.unit}" for name, value in self.medians.items())
-        context = "".join(f"\n    ({name}: {number(value)})" for name, value in self.context.items())
-        return (
-            f"{self.name}: {self.ratio:.2f} x {self.rival_name} ({self.ratio_min:.2f} to {self.ratio_max:.2f}{bar})"
-            f"\n    ours: {number(self.ours)} {self.unit}{others}{context}"
-        )
+        return f"{self.name}: {self.value()} against {self.rival_name}, bar {self.verdict()}"
 
 
-def _verdict(holds: bool | None) -> str:
-    return "holds" if holds else "MISSED"
+def spread(ratio: Sequence[float]) -> str:
+    """A value with the least and the greatest of one repeat."""
+    return "{:.2f} ({:.2f} to {:.2f})".format(*ratio)
 
 
 def number(value: float) -> str:
@@ -92,107 +128,51 @@ def compare(
     unit: str,
     bar: Bar | None = None,
     better: Better | None = None,
+    against: str | None = None,
+    headline: bool = True,
     context: Mapping[str, float] | None = None,
 ) -> Comparison:
-    """The comparison of ours with the best rival: the one with the best median. Pure."""
-    if better is None:
-        if bar is None:
+    """The comparison of ours with one rival: `against`, else the one with the best median. Pure."""
+    if bar is None:
+        if better is None:
             raise ValueError("say which is better: give a bar or better=")
-        better = bar.better
+        bar = Bar(better=better)
     if not ours or any(len(series) != len(ours) for series in rivals.values()):
         raise ValueError("every side needs one value per repeat, ours as many as each rival")
     medians = {rival: median(series) for rival, series in rivals.items()}
-    best = (min if better == "lower" else max)(medians, key=medians.__getitem__)
-    ratios = [mine / theirs for mine, theirs in zip(ours, rivals[best], strict=True)]
-    ratio = median(ours) / medians[best]
+    rival = against or (min if bar.better == "lower" else max)(medians, key=medians.__getitem__)
+    ratios = {each: _over(ours, series, lambda mine, theirs: mine / theirs) for each, series in rivals.items()}
+    difference = _over(ours, rivals[rival], lambda mine, theirs: mine - theirs) if bar.of == "difference" else ()
+    value = (difference or ratios[rival])[0]
     return Comparison(
         name=name,
         unit=unit,
-        better=better,
+        better=bar.better,
         repeats=len(ours),
         ours=median(ours),
-        rival=medians[best],
-        rival_name=best,
-        ratio=ratio,
-        ratio_min=min(ratios),
-        ratio_max=max(ratios),
-        bar=None if bar is None else bar.limit,
-        holds=None if bar is None else bar.holds(ratio),
+        rival=medians[rival],
+        rival_name=rival,
+        ratio=ratios[rival][0],
+        ratio_min=ratios[rival][1],
+        ratio_max=ratios[rival][2],
+        bar=bar.limit,
+        holds=bar.holds(value),
+        goal=bar.goal,
+        reached=bar.reached(value),
+        of=bar.of,
+        difference=difference,
+        headline=headline,
         medians=medians,
+        ratios=ratios,
         context=dict(context or {}),
     )
 
 
-# --- clocks ----------------------------------------------------------------------------------------------------------
-
-
-def microseconds_per_call(call: Callable[[], Any], calls: int) -> tuple[float, Any]:
-    """The mean time of one call in a bare loop, and the last call's answer."""
-    answer: Any = None
-    times = repeat(None, calls)
-    begin = time.perf_counter()
-    for _ in times:
-        answer = call()
-    return (time.perf_counter() - begin) / calls * 1e6, answer
-
-
-def calls_for(seconds: float, call: Callable[[], Any], *, quick: bool) -> int:
-    """How many calls take about so long, at least one; a handful when it must be quick."""
-    if quick:
-        return 3
-    once = min(microseconds_per_call(call, 3)[0] for _ in range(3)) / 1e6
-    return max(1, round(seconds / once))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loop:
-    """One closed-loop round: its throughput, its latencies, and one answer of each client with what was asked."""
-
-    items_per_second: float
-    p50_ms: float
-    p99_ms: float
-    answers: Sequence[tuple[int, Any]]
-
-
-async def closed_loop(
-    infer: Callable[[Feed], Awaitable[Any]], feeds: Sequence[Feed], *, clients: int, per_client: int
-) -> Loop:
-    """`clients` tasks, each awaiting one request after another; timed from the first to the last answer."""
-    clock = time.perf_counter
-    latencies: list[float] = []
-    answers: list[tuple[int, Any]] = []
-
-    async def client(start: int) -> None:
-        index, answer = start, None
-        for turn in range(per_client):
-            index = (start + turn * clients) % len(feeds)
-            begin = clock()
-            answer = await infer(feeds[index])
-            latencies.append(clock() - begin)
-        answers.append((index, answer))
-
-    begin = clock()
-    await asyncio.gather(*(client(start) for start in range(clients)))
-    elapsed = clock() - begin
-    latencies.sort()
-    return Loop(
-        items_per_second=clients * per_client / elapsed,
-        p50_ms=latencies[len(latencies) // 2] * 1e3,
-        p99_ms=latencies[min(len(latencies) - 1, len(latencies) * 99 // 100)] * 1e3,
-        answers=answers,
-    )
-
-
-async def lone_requests(infer: Callable[[], Awaitable[Any]], *, count: int, pause: float) -> tuple[float, Any]:
-    """The median latency, in microseconds, of single requests on a loop idle for `pause` seconds; the last answer."""
-    latencies = []
-    answer: Any = None
-    for _ in range(count):
-        await asyncio.sleep(pause)
-        begin = time.perf_counter()
-        answer = await infer()
-        latencies.append(time.perf_counter() - begin)
-    return median(latencies) * 1e6, answer
+def _over(
+    ours: Sequence[float], theirs: Sequence[float], measure: Callable[[float, float], float]
+) -> tuple[float, float, float]:
+    within = [measure(*pair) for pair in zip(ours, theirs, strict=True)]
+    return measure(median(ours), median(theirs)), min(within), max(within)
 
 
 # --- where and what --------------------------------------------------------------------------------------------------

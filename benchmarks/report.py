@@ -14,33 +14,59 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from interleave import RESULTS, Bar, machine_line, number
+from interleave import RESULTS, Comparison, machine_line, number, spread
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 README = Path(__file__).parents[1] / "README.md"
 
 
 def table(document: Mapping[str, Any], file_name: str) -> str:
-    """The result file as Markdown: one row per comparison, then where, when and how it was measured."""
+    """The result file as Markdown: the headlines and every missed bar, then where, when and how it was measured."""
+    results = [Comparison(**entry) for entry in document["results"]]
     lines = [
-        "| benchmark | ours | best rival, same run | ours / rival (min to max) | bar |",
+        "| benchmark | ours | held against, same run | ours / that (min to max) | bar |",
         "|---|---|---|---|---|",
     ]
-    for entry in document["results"]:
-        bar = "none"
-        if entry["bar"] is not None:
-            bar = f"{Bar(limit=entry['bar'], better=entry['better'])} {'holds' if entry['holds'] else '**missed**'}"
-        lines.append(
-            f"| {entry['name']} | {number(entry['ours'])} {entry['unit']} "
-            f"| {number(entry['rival'])} {entry['unit']} ({entry['rival_name']}) "
-            f"| **{entry['ratio']:.2f}** ({entry['ratio_min']:.2f} to {entry['ratio_max']:.2f}) | {bar} |"
-        )
+    for each in results:
+        if each.headline or each.holds is False:
+            middle, around = each.value().split(" ", 1)
+            lines.append(
+                f"| {each.name} | {number(each.ours)} {each.unit} | {number(each.rival)} {each.unit} "
+                f"({each.rival_name}) | **{middle}** {around} | {each.verdict().replace('MISSED', '**missed**')} |"
+            )
     measured = (
-        f"{machine_line(document['machine'])}. {document['date'][:10]}, commit `{document['commit']}`, "
-        f"`{document['command']}`; medians of interleaved repeats. All numbers, and what is timed from where to where: "
-        f"[benchmarks/README.md](benchmarks/README.md), [{file_name}](benchmarks/results/{file_name})."
+        f"{summary(results)} {machine_line(document['machine'])}. {document['date'][:10]}, "
+        f"commit `{document['commit']}`, `{document['command']}`; medians of interleaved repeats. All numbers, and "
+        f"what is timed from where to where: [benchmarks/README.md](benchmarks/README.md), "
+        f"[{file_name}](benchmarks/results/{file_name})."
     )
     return "\n".join([*lines, "", measured])
+
+
+def summary(results: Sequence[Comparison]) -> str:
+    """How many bars there are, and how many hold."""
+    bars = [each for each in results if each.bar is not None]
+    goals = [each for each in results if each.goal is not None]
+    return (
+        f"{sum(each.holds is True for each in bars)} of {len(bars)} bars hold, "
+        f"{sum(each.reached is True for each in goals)} of {len(goals)} goals are reached."
+    )
+
+
+def plain_table(results: Sequence[Comparison]) -> list[str]:
+    """Every comparison with every rival for a terminal: ours in a line, the rivals below it in columns."""
+    rival_width = max(len(rival) for each in results for rival in each.medians)
+    lines = []
+    for each in results:
+        lines.append(f"{each.name}: {number(each.ours)} {each.unit}")
+        for rival, median in each.medians.items():
+            held = rival == each.rival_name
+            ratio = each.value() if held else spread(each.ratios[rival])
+            cells = f"  {rival:<{rival_width}}  {f'{number(median)} {each.unit}':<16}  {ratio:<26}"
+            lines.append(f"{cells}  {each.verdict()}" if held else cells.rstrip())
+        lines += [f"  ({label}: {number(value)})" for label, value in each.context.items()]
+    head = "ours, and below it each rival: its median, ours / rival (min to max), and what became of the bar"
+    return [head, "", *lines, "", summary(results)]
 
 
 def between_markers(text: str, body: str) -> str:

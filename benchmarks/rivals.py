@@ -2,15 +2,17 @@
 """What a user has without this project: plain ONNX Runtime, and the micro-batchers a good engineer writes around it.
 
 They are rivals, not straw men: one thread per session run, batches of whatever waits and no timer, no work on the event
-loop that could be left out. Each request is one row; the model has one input and one output.
+loop that could be left out. Each request is one row; the model has one output. What a batcher is given and hands to
+`run` is one array for a model of one input, a mapping of names to arrays for others, which `join_mappings` joins.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
@@ -19,28 +21,38 @@ import numpy as np
 import onnxruntime as ort
 
 Run = Callable[[Any], Any]
+Join = Callable[[Sequence[Any]], Any]
 
 
-def open_session(model: bytes) -> ort.InferenceSession:
-    """A plain session on the CPU, one thread per run: there is no pool then, so no spinning either."""
+def open_session(model: bytes, threads: int = 1) -> ort.InferenceSession:
+    """A plain session on the CPU; with one thread per run there is no pool, so no spinning either."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def runner(session: ort.InferenceSession) -> Run:
-    """array -> array: the session's `run` with its names bound, which is its fastest form."""
+    """array (or mapping) -> array: the session's `run` with its names bound, which is its fastest form."""
     output = [session.get_outputs()[0].name]
-    name = session.get_inputs()[0].name
+    names = [each.name for each in session.get_inputs()]
+    if len(names) > 1:
+        return lambda feeds: session.run(output, feeds)[0]
+    name = names[0]
     return lambda x: session.run(output, {name: x})[0]
+
+
+def join_mappings(items: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The rows of several requests as one request, input by input."""
+    return {name: np.concatenate([item[name] for item in items]) for name in items[0]}
 
 
 class QueueMicroBatcher:
     """The thirty lines anyone writes: an asyncio.Queue, worker tasks that take what waits, an executor for the run."""
 
-    def __init__(self, run: Run, *, workers: int, max_batch: int) -> None:
+    def __init__(self, run: Run, *, workers: int, max_batch: int, join: Join = np.concatenate) -> None:
         self._run = run
+        self._join = join
         self._workers = workers
         self._max_batch = max_batch
         self._executor = ThreadPoolExecutor(workers)
@@ -62,7 +74,7 @@ class QueueMicroBatcher:
             while len(batch) < self._max_batch and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
-                answers = await loop.run_in_executor(self._executor, self._run, np.concatenate([x for x, _ in batch]))
+                answers = await loop.run_in_executor(self._executor, self._run, self._join([x for x, _ in batch]))
             except Exception as error:  # the batch's waiters get it, the worker lives on
                 for _, future in batch:
                     if not future.done():
@@ -85,8 +97,9 @@ class AsyncMicroBatcher:
     Requests of one event loop share a run: at most `max_batch` rows, on `workers` executor threads.
     """
 
-    def __init__(self, run: Run, *, workers: int, max_batch: int) -> None:
+    def __init__(self, run: Run, *, workers: int, max_batch: int, join: Join = np.concatenate) -> None:
         self._run = run
+        self._join = join
         self._max_batch = max_batch
         self._idle = workers
         self._executor = ThreadPoolExecutor(workers)
@@ -112,7 +125,7 @@ class AsyncMicroBatcher:
 
     def _work(self, loop: asyncio.AbstractEventLoop, batch: list[tuple[Any, asyncio.Future[Any]]]) -> None:
         try:
-            answers = self._run(np.concatenate([x for x, _ in batch]))
+            answers = self._run(self._join([x for x, _ in batch]))
         except Exception as error:  # the batch's waiters get it, the worker lives on
             loop.call_soon_threadsafe(self._finish, loop, batch, None, error)
         else:
@@ -145,8 +158,9 @@ class AsyncMicroBatcher:
 class ThreadMicroBatcher:
     """The same for blocking callers in threads: a queue, `workers` threads, a future per request."""
 
-    def __init__(self, run: Run, *, workers: int, max_batch: int) -> None:
+    def __init__(self, run: Run, *, workers: int, max_batch: int, join: Join = np.concatenate) -> None:
         self._run = run
+        self._join = join
         self._max_batch = max_batch
         self._queue: SimpleQueue[tuple[Any, Future[Any]] | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
@@ -169,7 +183,7 @@ class ThreadMicroBatcher:
                     break
                 batch.append(item)
             try:
-                answers = self._run(np.concatenate([x for x, _ in batch]))
+                answers = self._run(self._join([x for x, _ in batch]))
             except Exception as error:  # the batch's waiters get it, the worker lives on
                 for _, future in batch:
                     future.set_exception(error)
@@ -185,8 +199,22 @@ class ThreadMicroBatcher:
             thread.join()
 
 
-def in_threads(work: Callable[[], None], threads: int) -> None:
-    """Runs `work` on that many threads at once and waits for all; the first error is raised."""
-    with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(work) for _ in range(threads)]:
-            future.result()
+def plain_runs(run: Run, batch: Any, *, rows: int, threads: int, seconds: float) -> tuple[float, Any]:
+    """Items per second of plain runs of a ready-made batch, over and over on each of the threads; the last answer."""
+    clock = time.perf_counter
+    begin = clock()
+    end = begin + seconds
+
+    def work() -> tuple[int, Any]:
+        runs, answer = 0, None
+        while not runs or clock() < end:
+            answer = run(batch)
+            runs += 1
+        return runs, answer
+
+    if threads == 1:
+        done = [work()]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            done = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
+    return rows * sum(runs for runs, _ in done) / (clock() - begin), done[-1][1]

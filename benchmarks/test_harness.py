@@ -6,16 +6,22 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import interleave
+import loops
 import numpy as np
+import pypi_rivals
 import pytest
 import report
 import rivals
+import subjects
 from models import awkward, make_models
+from versus import Versus, in_turn
 
 LOWER = interleave.Bar(limit=0.75, better="lower")
 
@@ -36,6 +42,8 @@ def test_ratio_is_of_medians_against_the_best_rival() -> None:
     assert comparison(bar=interleave.Bar(limit=0.4, better="lower")).holds is False
     higher = comparison(bar=interleave.Bar(limit=0.34, better="higher"))
     assert (higher.rival_name, higher.holds) == ("slow", False)
+    assert comparison(against="slow").rival_name == "slow"
+    assert comparison().ratios["slow"] == (2 / 6, 1 / 6, 3 / 7)
 
 
 def test_a_bar_holds_at_its_limit() -> None:
@@ -44,6 +52,25 @@ def test_a_bar_holds_at_its_limit() -> None:
     assert not LOWER.holds(0.7501)
     assert interleave.Bar(limit=1.3, better="higher").holds(1.3)
     assert not interleave.Bar(limit=1.3, better="higher").holds(1.299)
+    assert interleave.Bar(better="higher").holds(1.0) is None
+
+
+def test_a_bar_on_the_difference_is_of_what_ours_adds() -> None:
+    """A bar of differences looks at the medians' difference in the unit, whatever the ratio is."""
+    added = comparison(bar=interleave.Bar(limit=-2.0, better="lower", of="difference"))
+    assert (list(added.difference), added.holds) == ([-2.0, -3.0, -1.0], True)
+    assert comparison(bar=interleave.Bar(limit=-2.1, better="lower", of="difference")).holds is False
+    assert added.value() == "-2.00 (-3.00 to -1.00) µs"
+
+
+def test_a_missed_goal_is_told_and_fails_no_bar() -> None:
+    """A goal has a verdict of its own beside that of the bar, and may stand without one."""
+    both = comparison(bar=interleave.Bar(limit=0.75, goal=0.45, better="lower"))
+    assert (both.holds, both.reached) == (True, False)
+    assert both.verdict() == "≤ 0.75 holds; goal ≤ 0.45 not reached"
+    alone = comparison(bar=interleave.Bar(goal=0.5, better="lower"))
+    assert (alone.holds, alone.reached, alone.verdict()) == (None, True, "goal ≤ 0.50 reached")
+    assert report.summary([both, alone]) == "1 of 1 bars hold, 1 of 2 goals are reached."
 
 
 def test_uneven_sides_are_refused() -> None:
@@ -87,27 +114,146 @@ def test_the_report_replaces_what_is_between_the_markers(tmp_path: Path, capsys:
     capsys.readouterr()
 
 
-@pytest.mark.parametrize(("workers", "max_batch"), [(1, 64), (2, 32)])
-def test_the_asyncio_rival_batches_and_answers_right(workers: int, max_batch: int) -> None:
-    """64 clients of the hand-written batcher get their own rows' answers, from batches and not one by one."""
+def test_the_readme_shows_headlines_and_every_missed_bar() -> None:
+    """What is no headline stays out of the README, unless its bar is missed; the terminal shows all."""
+    missed = interleave.Bar(limit=0.4, better="lower")
+    made = [comparison(), comparison(headline=False), comparison(headline=False, bar=missed)]
+    results = [replace(each, name=f"case {index}") for index, each in enumerate(made)]
+    document = {"results": [asdict(each) for each in results], "machine": interleave.machine()}
+    text = report.table({**document, "date": "2026-01-01", "commit": "c", "command": "pytest"}, "file.json")
+    assert [f"case {index}" in text for index in range(3)] == [True, False, True]
+    assert "≤ 0.40 **missed**" in text
+    assert "2 of 3 bars hold" in text
+    lines = report.plain_table(results)
+    assert [line for line in lines if line.startswith("case")] == [f"case {index}: 2 µs" for index in range(3)]
+    assert sum("slow" in line for line in lines) == 3
+
+
+class Rounds:
+    """A stand-in for pytest-benchmark's fixture: calls what it is given."""
+
+    enabled = True
+
+    def __init__(self) -> None:
+        self.extra_info: dict[str, Any] = {}
+
+    def pedantic(self, target: Any, *, rounds: int, warmup_rounds: int) -> None:
+        for _ in range(rounds + warmup_rounds):
+            target()
+
+
+def test_sides_take_turns_and_the_first_round_is_thrown_away() -> None:
+    """Each repeat calls every side in order, and the warm-up is in no series."""
+    calls: list[str] = []
+
+    def side(name: str) -> Any:
+        def measure() -> dict[str, float]:
+            calls.append(name)
+            return {"µs": float(len(calls))}
+
+        return measure
+
+    versus = Versus(Rounds(), [])
+    took = versus.measure(in_turn({"rival": side("rival"), "ours": side("ours")}), repeats=2)
+    assert calls == ["rival", "ours"] * 3
+    assert took == {"rival": {"µs": [3.0, 5.0]}, "ours": {"µs": [4.0, 6.0]}}
+
+
+def test_a_missed_bar_is_kept_for_enforce_and_means_nothing_when_quick() -> None:
+    """A bar that is missed is remembered when it was measured, and not looked at when nothing was."""
+    bar = interleave.Bar(limit=0.5, better="lower")
+    kept: list[interleave.Comparison] = []
+    measured = Versus(Rounds(), kept)
+    measured.compare("good", [1.0], {"rival": [2.0]}, unit="µs", bar=bar)
+    measured.compare("bad", [2.0], {"rival": [2.0]}, unit="µs", bar=bar)
+    assert [each.name for each in measured.missed] == ["bad"]
+    quick = Versus(Rounds(), kept)
+    quick.quick = True
+    quick.compare("bad", [2.0], {"rival": [2.0]}, unit="µs", bar=bar)
+    assert quick.missed == []
+    assert [each.holds for each in kept] == [True, False, None]
+
+
+def counted_tiny() -> tuple[Any, list[int], Any]:
+    """The tiny model, a run of it that notes the size of each batch, and the notes."""
     run = rivals.runner(rivals.open_session(make_models.MODELS["tiny"]()))
-    rows = np.random.default_rng(1).standard_normal((64, 1, 64), dtype=np.float32)
     sizes: list[int] = []
 
     def counted(batch: Any) -> Any:
         sizes.append(len(batch))
         return run(batch)
 
-    with (
-        asyncio.Runner() as loop,
-        closing(rivals.AsyncMicroBatcher(counted, workers=workers, max_batch=max_batch)) as batcher,
-    ):
-        done = loop.run(interleave.closed_loop(batcher.infer, list(rows), clients=64, per_client=10))
-    assert sum(sizes) == 640
+    return run, sizes, counted
+
+
+@pytest.mark.parametrize(("workers", "max_batch"), [(1, 64), (2, 32)])
+@pytest.mark.parametrize("kind", [rivals.QueueMicroBatcher, rivals.AsyncMicroBatcher])
+def test_the_asyncio_rival_batches_and_answers_right(kind: Any, workers: int, max_batch: int) -> None:
+    """64 clients of a hand-written batcher get their own rows' answers, from batches and not one by one."""
+    run, sizes, counted = counted_tiny()
+    rows = np.random.default_rng(1).standard_normal((64, 1, 64), dtype=np.float32)
+    with asyncio.Runner() as loop, closing(kind(counted, workers=workers, max_batch=max_batch)) as batcher:
+        done = loop.run(loops.closed_loop(batcher.infer, list(rows), clients=64, seconds=0.05))
+    assert sum(sizes) == done.count
     assert max(sizes) <= max_batch
-    assert len(sizes) <= 640 / max_batch * 4
+    assert len(sizes) <= done.count / max_batch * 4 + 4
     for index, answer in done.answers:
         np.testing.assert_allclose(answer, run(rows[index]), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:'asyncio.iscoroutinefunction' is deprecated:DeprecationWarning")
+def test_the_libraries_batch_and_answer_right() -> None:
+    """64 clients of each of PyPI's batchers get their own rows' answers, from batches and not one by one."""
+    run, sizes, counted = counted_tiny()
+    rows = np.random.default_rng(1).standard_normal((64, 1, 64), dtype=np.float32)
+    for name, batcher in pypi_rivals.pypi_batchers(counted, np.concatenate).items():
+        sizes.clear()
+        with asyncio.Runner() as loop, closing(batcher):
+            done = loop.run(loops.closed_loop(batcher.infer, list(rows), clients=64, seconds=0.02))
+        assert sum(sizes) == done.count
+        assert max(sizes) > 16, name
+        assert max(sizes) <= 64
+        for index, answer in done.answers:
+            np.testing.assert_allclose(answer, run(rows[index]), rtol=1e-3, atol=1e-5)
+
+
+def test_a_closed_loop_counts_every_answer_and_hands_back_the_last_of_each_client() -> None:
+    """Tasks and threads alike: as many answers as calls, each client at its own rows, one answer of each to check."""
+    calls: list[int] = []
+
+    def double(item: int) -> int:
+        calls.append(item)
+        return 2 * item
+
+    async def awaited(item: int) -> int:
+        await asyncio.sleep(0)
+        return double(item)
+
+    items = list(range(8))
+    for run in (
+        lambda: asyncio.run(loops.closed_loop(awaited, items, clients=4, seconds=0.01)),
+        lambda: loops.threaded_loop(double, items, clients=4, seconds=0.01),
+    ):
+        calls.clear()
+        done = run()
+        assert done.count == len(calls) >= 4
+        assert sorted(index % 4 for index, _ in done.answers) == [0, 1, 2, 3]
+        assert all(answer == 2 * items[index] for index, answer in done.answers)
+        assert 0 < done.items_per_second <= done.count / 0.01
+        assert 0 <= done.p50_ms <= done.p99_ms
+
+
+def test_a_subject_notices_the_answer_to_another_row() -> None:
+    """What checks the answers of every side refuses a neighbour's answer, and one of another shape."""
+    of = subjects.subject("tiny", rows=2)
+    of.check([(0, of.expected[0]), (1, {of.output: of.expected[1]})])
+    with pytest.raises(AssertionError):
+        of.check([(0, of.expected[1])])
+    with pytest.raises(AssertionError):
+        of.check([(0, of.expected[0][0])])
+    swapped = of.join([of.items[1], of.items[0]])
+    with pytest.raises(AssertionError):
+        of.plain(of.run, swapped, rows=2, threads=1, seconds=0.0)
 
 
 def test_the_rivals_hand_errors_to_every_waiter() -> None:
@@ -130,16 +276,16 @@ def test_the_rivals_hand_errors_to_every_waiter() -> None:
         assert threads.infer(good).tolist() == [[4, 5, 6, 7]]
 
 
-def test_the_ideal_runs_on_as_many_threads_as_asked() -> None:
-    """The helper starts every copy of the work before it waits for one, and raises what they raise."""
+def test_plain_runs_count_rows_of_every_thread_and_raise() -> None:
+    """Both threads run at once, each run counts its rows, and an error in one is raised."""
     barrier = threading.Barrier(2, timeout=10)
+    begun = time.perf_counter()
+    rate, answer = rivals.plain_runs(lambda batch: (barrier.wait(), batch)[1], "rows", rows=3, threads=2, seconds=0.0)
+    assert answer == "rows"
+    assert rate >= 6 / (time.perf_counter() - begun)
 
-    def meet() -> None:
-        barrier.wait()
-
-    def fail() -> None:
+    def fail(batch: Any) -> Any:
         raise ZeroDivisionError
 
-    rivals.in_threads(meet, 2)
     with pytest.raises(ZeroDivisionError):
-        rivals.in_threads(fail, 2)
+        rivals.plain_runs(fail, None, rows=1, threads=2, seconds=0.0)

@@ -1,62 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fixture `versus` is: a pytest-benchmark run that interleaves rivals, checks a bar, keeps the numbers."""
+"""What the fixture `versus` is: a pytest-benchmark run that interleaves sides, checks bars, keeps the numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from interleave import Bar, Better, Comparison, compare
 
+#: What one side came to in one repeat, by what was measured.
+Figures = Mapping[str, float]
+#: Per side and per figure: one value of each repeat.
+Series = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+def in_turn(sides: Mapping[str, Callable[[], Figures]]) -> Callable[[], Mapping[str, Figures]]:
+    """One repeat of all sides, in the order given."""
+    return lambda: {side: measure() for side, measure in sides.items()}
+
 
 class Versus:
     """Measures ours against rivals, all in one run. `quick` is true when benchmarks run as plain tests."""
 
-    def __init__(self, benchmark: Any, kept: list[Comparison], *, enforce: bool) -> None:
+    def __init__(self, benchmark: Any, kept: list[Comparison]) -> None:
         self._benchmark = benchmark
         self._kept = kept
-        self._enforce = enforce
         self.quick: bool = not benchmark.enabled
+        self.missed: list[Comparison] = []
 
-    def __call__(
+    def measure(self, one_repeat: Callable[[], Mapping[str, Figures]], *, repeats: int = 9) -> Series:
+        """Every side once per repeat; a first repeat warms up and is thrown away. Once per test."""
+        rounds: list[Mapping[str, Figures]] = []
+        warm_up = 0 if self.quick else 1
+        self._benchmark.pedantic(lambda: rounds.append(one_repeat()), rounds=repeats, warmup_rounds=warm_up)
+        kept = rounds[warm_up:]
+        return {
+            side: {figure: [each[side][figure] for each in kept] for figure in figures}
+            for side, figures in kept[0].items()
+        }
+
+    def compare(
         self,
         name: str,
-        ours: Callable[[], float],
-        rivals: Mapping[str, Callable[[], float]],
+        ours: Sequence[float],
+        rivals: Mapping[str, Sequence[float]],
         *,
         unit: str,
         bar: Bar | None = None,
         better: Better | None = None,
-        context: Mapping[str, Callable[[], float]] | None = None,
-        repeats: int = 9,
+        against: str | None = None,
+        headline: bool = True,
+        context: Mapping[str, float] | None = None,
     ) -> Comparison:
-        """Each side returns one measured value per repeat; `context` is measured once and compared with nothing."""
-        mine: list[float] = []
-        theirs: dict[str, list[float]] = {rival: [] for rival in rivals}
-
-        def rivals_first() -> None:
-            for rival, measure in rivals.items():
-                theirs[rival].append(measure())
-
-        def then_ours() -> None:
-            mine.append(ours())
-
-        warm_up = 0 if self.quick else 1
-        self._benchmark.pedantic(then_ours, setup=rivals_first, rounds=repeats, warmup_rounds=warm_up)
+        """Keeps the comparison of what was measured; see `interleave.compare`."""
         result = compare(
-            name,
-            mine[warm_up:],
-            {rival: series[warm_up:] for rival, series in theirs.items()},
-            unit=unit,
-            bar=bar,
-            better=better,
-            context={label: measure() for label, measure in (context or {}).items()},
+            name, ours, rivals, unit=unit, bar=bar, better=better, against=against, headline=headline, context=context
         )
-        if self.quick:
-            result = replace(result, holds=None, bar=None)  # a handful of calls proves nothing about speed
-        self._benchmark.extra_info.update(asdict(result))
+        if self.quick:  # a handful of calls proves nothing about speed
+            result = replace(result, holds=None, bar=None, goal=None, reached=None)
+        self._benchmark.extra_info[name] = asdict(result)
         self._kept.append(result)
-        if self._enforce:
-            assert result.holds is not False, str(result)
+        if result.holds is False:
+            self.missed.append(result)
         return result

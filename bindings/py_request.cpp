@@ -4,7 +4,7 @@
 namespace anya::python {
 namespace {
 constexpr std::size_t kKept = 4096;         // idle requests kept for reuse
-constexpr std::size_t kKeptCopy = 1 << 16;  // bytes of copied input an idle request may keep
+constexpr std::size_t kKeptCopy = 1 << 12;  // bytes of copied input an idle request may keep; all of them: 16 MiB
 }  // namespace
 
 PyRequest::PyRequest(RequestPool& pool) : Request(pool) {}
@@ -26,8 +26,7 @@ RequestPool::RequestPool() { free_.reserve(kKept); }
 RequestPool::~RequestPool() { take_returned(); }
 
 PyRequest* RequestPool::get() {
-  // Relaxed: only a hint that there is something; take_returned acquires it.
-  if (returned_.load(std::memory_order_relaxed) != nullptr) take_returned();
+  if (!returned_.empty()) take_returned();
   PyRequest* request = nullptr;
   if (free_.empty()) {
     request = new PyRequest(*this);
@@ -50,16 +49,8 @@ void RequestPool::put(PyRequest* request) noexcept {
   if (request->drop()) recycle(request);
 }
 
-void RequestPool::reclaim(Request* request) noexcept {
-  Request* newest = returned_.load(std::memory_order_relaxed);  // a guess; the exchange below confirms it
-  do {
-    request->next_completed = newest;
-    // Release: the taker sees everything the last holder did.
-  } while (!returned_.compare_exchange_weak(newest, request, std::memory_order_release, std::memory_order_relaxed));
-}
-
 void RequestPool::take_returned() noexcept {
-  Request* request = returned_.exchange(nullptr, std::memory_order_acquire);
+  Request* request = returned_.take_all();
   while (request != nullptr) {
     Request* const next = request->next_completed;
     recycle(static_cast<PyRequest*>(request));

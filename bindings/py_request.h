@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "anya/request.h"
+#include "anya/request_stack.h"
 #include "bindings.h"
 
 namespace anya::python {
@@ -26,8 +26,7 @@ class PyRequest final : public Request {
   void drop_held() noexcept;                              // GIL held
 
   PyModel* model = nullptr;        // kept alive by held_
-  PyObject* waiter = nullptr;      // what the completion is for, an asyncio future or a Future; owned by held_
-  std::uint32_t ticket_slot = 0;   // EventLoop's table
+  PyObject* waiter = nullptr;      // what the completion is for, an AsyncCall or a Future; owned by held_
   std::vector<py::object> given;   // per input: the array it came as, until its data is in place
   std::vector<PyObject*> arrays;   // per output: the array its data lies in (owned by held_), or null
   std::vector<std::byte> copies;   // inputs, copied when the caller does not wait
@@ -48,7 +47,7 @@ class RequestPool final : public RequestOwner {
   PyRequest* get();
   // The caller's reference goes; if it was the last one, the request is fresh again at once.
   void put(PyRequest* request) noexcept;
-  void reclaim(Request* request) noexcept override;
+  void reclaim(Request* request) noexcept override { returned_.push(request); }
 
  private:
   void take_returned() noexcept;
@@ -56,7 +55,7 @@ class RequestPool final : public RequestOwner {
 
   std::vector<std::unique_ptr<PyRequest>> free_;  // protected by the GIL
   std::uint64_t last_id_ = 0;                     // protected by the GIL; unique within the engine
-  std::atomic<Request*> returned_{nullptr};       // pushed by any thread, taken whole
+  RequestStack<&Request::next_completed> returned_;
 };
 
 }  // namespace anya::python

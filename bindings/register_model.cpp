@@ -150,6 +150,9 @@ void register_model(py::module_& module) {
   type.def("info", &info_of, "What is known of it, as a dict.");
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
   type.def(
+      "reset_run_times", [](PyModel& self) { self.model->reset_run_times(); },
+      "Forgets what runs were learned to take.");
+  type.def(
       "unload", [](PyModel& self) { self.engine.cast<PyEngine&>().engine->unload(self.model); },
       py::call_guard<py::gil_scoped_release>(), "Refuses new requests, drains, stops its threads. Blocks.");
   // The first line is the signature that the stub generator reads.

@@ -22,6 +22,14 @@ void register_stats(py::module_& module) {
       .def_readonly("edges", &HistogramSnapshot::edges)
       .def_readonly("counts", &HistogramSnapshot::counts)
       .def_readonly("sum", &HistogramSnapshot::sum);
+  py::class_<RunTime>(module, "RunTime",
+                      "What runs of so many rows take: measured at load, then learned from the runs themselves.")
+      .def_readonly("rows", &RunTime::rows, "This many, or fewer but more than half.")
+      .def_readonly("row_bytes", &RunTime::row_bytes,
+                    "Input bytes of a row, this many or up to a quarter more; 0: the model has one shape.")
+      .def_readonly("seconds", &RunTime::seconds, "Of a run.")
+      .def_readonly("seconds_per_row", &RunTime::seconds_per_row)
+      .def_readonly("observations", &RunTime::observations);
   py::class_<ModelStats>(module, "ModelStats", "Counters of one loaded version, read as one snapshot.")
       .def_readonly("name", &ModelStats::name)
       .def_readonly("version", &ModelStats::version)
@@ -39,7 +47,8 @@ void register_stats(py::module_& module) {
       .def_readonly("request_duration", &ModelStats::request_duration)
       .def_readonly("queue_duration", &ModelStats::queue_duration)
       .def_readonly("compute_duration", &ModelStats::compute_duration)
-      .def_readonly("batch_size", &ModelStats::batch_size);
+      .def_readonly("batch_size", &ModelStats::batch_size)
+      .def_readonly("run_times", &ModelStats::run_times);
 }
 
 }  // namespace anya::python

@@ -68,6 +68,7 @@ __all__ = [
     "RegistryRollback",
     "Response",
     "Revoked",
+    "RunTime",
     "SignatureInvalid",
     "SignatureMalformed",
     "SignatureMissing",
@@ -81,7 +82,7 @@ __all__ = [
 ]
 
 try:
-    from ._core import Future, HistogramSnapshot, ModelStats
+    from ._core import Future, HistogramSnapshot, ModelStats, RunTime
     from ._engine import Engine
     from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response, TensorSpec
 except ModuleNotFoundError as error:

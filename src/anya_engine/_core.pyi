@@ -5,13 +5,14 @@ The compiled core of anya_engine. Private: use the package's own names.
 
 from __future__ import annotations
 
-import asyncio
 import collections.abc
 import typing
 
 import numpy
 
 __all__: list[str] = [
+    "AsyncCall",
+    "AsyncDoor",
     "BatchingOptions",
     "CallbackQueue",
     "Detail",
@@ -23,6 +24,7 @@ __all__: list[str] = [
     "ModelOptions",
     "ModelStats",
     "ProviderOptions",
+    "RunTime",
     "SessionOptions",
     "drive",
     "error_codes",
@@ -150,6 +152,30 @@ class HistogramSnapshot:
     @property
     def sum(self) -> float: ...
 
+class RunTime:
+    """
+    What runs of so many rows take: measured at load, then learned from the runs themselves.
+    """
+    @property
+    def observations(self) -> int: ...
+    @property
+    def row_bytes(self) -> int:
+        """
+        Input bytes of a row, this many or up to a quarter more; 0: the model has one shape.
+        """
+    @property
+    def rows(self) -> int:
+        """
+        This many, or fewer but more than half.
+        """
+    @property
+    def seconds(self) -> float:
+        """
+        Of a run.
+        """
+    @property
+    def seconds_per_row(self) -> float: ...
+
 class ModelStats:
     """
     Counters of one loaded version, read as one snapshot.
@@ -184,6 +210,8 @@ class ModelStats:
     def request_duration(self) -> HistogramSnapshot: ...
     @property
     def rows(self) -> int: ...
+    @property
+    def run_times(self) -> list[RunTime]: ...
     @property
     def splits(self) -> int: ...
     @property
@@ -220,6 +248,10 @@ class Model:
     def info(self) -> dict[str, typing.Any]:
         """
         What is known of it, as a dict.
+        """
+    def reset_run_times(self) -> None:
+        """
+        Forgets what runs were learned to take.
         """
     def stats(self) -> ModelStats:
         """
@@ -325,6 +357,49 @@ class Future:
         The outputs. Waits up to `timeout` seconds (None: without end) and then raises TimeoutError; the request goes on. Raises the request's error if it failed.
         """
 
+class AsyncCall:
+    """
+    The coroutine that Engine.infer_async returns. Await it once.
+    """
+    @staticmethod
+    def __del__(*args, **kwargs): ...
+    def __await__(self):
+        """
+        Return an iterator to be used in await expression.
+        """
+    def __next__(self):
+        """
+        Implement next(self).
+        """
+    def add_done_callback(self, fn: typing.Any, *, context: typing.Any = None) -> None:
+        """
+        For asyncio.Task.
+        """
+    def cancel(self, msg: typing.Any = None) -> bool:
+        """
+        For asyncio.Task: cancels the request.
+        """
+    def close(self) -> None:
+        """
+        Cancels the request.
+        """
+    def get_loop(self) -> typing.Any:
+        """
+        The loop whose task awaits it.
+        """
+    def result(self) -> None:
+        """
+        For asyncio.Task.
+        """
+    def send(self, value: typing.Any) -> typing.Any:
+        """
+        A step, as of any coroutine.
+        """
+    def throw(self, *exception: typing.Any) -> typing.Any:
+        """
+        Cancels the request and raises the exception.
+        """
+
 class EventLoop:
     """
     Between one asyncio loop and the core; used on the loop's thread only.
@@ -342,47 +417,21 @@ class EventLoop:
         """
         What the loop calls at the end of a turn: this object's flush.
         """
-    def cancel(self, ticket: typing.SupportsInt | typing.SupportsIndex) -> None:
-        """
-        Cancels a submitted request, if it has not ended.
-        """
     def detach(self) -> None:
         """
         Lets go of the loop.
         """
     def drain(self) -> None:
         """
-        Resolves the futures of what has ended.
+        Steps the tasks whose requests have ended; for a callback of the loop.
+        """
+    def drain_later(self) -> None:
+        """
+        Like drain, from anywhere else: the tasks are stepped in the loop's next turn.
         """
     def flush(self) -> None:
         """
-        Hands this turn's requests to the core.
-        """
-    def submit(
-        self,
-        model: Model,
-        inputs: typing.Any,
-        outputs: typing.Any,
-        timeout: typing.Any,
-        priority: typing.Any,
-        key: typing.Any,
-        tenant: typing.Any,
-    ) -> tuple[asyncio.Future[dict[str, numpy.ndarray]], int]:
-        """
-        A future of this loop for the answer, and the ticket that cancels the request.
-        """
-    def submit_detailed(
-        self,
-        model: Model,
-        inputs: typing.Any,
-        outputs: typing.Any,
-        timeout: typing.Any,
-        priority: typing.Any,
-        key: typing.Any,
-        tenant: typing.Any,
-    ) -> tuple[asyncio.Future[tuple[dict[str, numpy.ndarray], int, float, float, int]], int]:
-        """
-        The same for Model.infer_detailed's answer.
+        Hands this turn's requests to the core; for a callback of the loop.
         """
     @property
     def descriptor(self) -> int:
@@ -393,6 +442,41 @@ class EventLoop:
     def outstanding(self) -> int:
         """
         Requests without an outcome yet.
+        """
+
+class AsyncDoor:
+    """
+    Where an engine's awaited requests come in.
+    """
+    def __init__(self, find: typing.Any) -> None:
+        """
+        find() -> the EventLoop that serves the running asyncio loop.
+        """
+    def ask(
+        self,
+        model: Model,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> collections.abc.Coroutine[typing.Any, typing.Any, dict[str, numpy.ndarray]]:
+        """
+        A coroutine that asks the model at its first step and returns the answer.
+        """
+    def ask_detailed(
+        self,
+        model: Model,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> collections.abc.Coroutine[typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int]]:
+        """
+        The same for Model.infer_detailed's answer.
         """
 
 def drive(

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
+import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -83,6 +85,7 @@ class Engine:
             _log.info("%s", library.note)
         self._core = _core.Engine(library.path)
         self._loops = EventLoops(self._core)
+        self._door = self._loops.door
         self._callbacks = _core.CallbackQueue()
         self._threads: list[threading.Thread] = []  # the one that runs callbacks, once somebody has submitted
         self._callback_lock = threading.Lock()
@@ -202,7 +205,7 @@ class Engine:
             self._start_callback_thread()
         return _core.Future._submit(model, self._callbacks, inputs, outputs, timeout, priority, key, tenant)
 
-    async def infer_async(
+    def infer_async(
         self,
         name: str,
         inputs: Inputs,
@@ -213,25 +216,17 @@ class Engine:
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
-    ) -> Outputs:
+    ) -> Coroutine[Any, Any, Outputs]:
         """Ask from any asyncio loop (uvloop too). Cancelling the task cancels the request.
 
-        Tasks that ask in one turn of the loop go in together; a whole batch of answers wakes the loop once.
+        A coroutine, like that of an `async def`: await it, or make a task of it; nothing is asked before. Tasks that
+        ask in one turn of the loop go in together; a whole batch of answers wakes the loop once.
         """
         try:
             model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
-            self._models.not_found(name, version)
-        loop = asyncio.get_running_loop()
-        served = self._loops.by_loop.get(loop) or self._loops.attach(loop)
-        future, ticket = served.submit(model, inputs, outputs, timeout, priority, key, tenant)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            served.cancel(ticket)
-            raise
-        finally:
-            del future  # a failure's traceback holds this frame, and the future holds the failure: no cycle of the two
+            return self._not_found_async(name, version)
+        return self._door.ask(model, inputs, outputs, timeout, priority, key, tenant)
 
     async def infer_detailed_async(
         self,
@@ -247,22 +242,29 @@ class Engine:
     ) -> Response:
         """Like `infer_async`, with how the answer came about."""
         model = self._models.find(name, version)
-        loop = asyncio.get_running_loop()
-        served = self._loops.by_loop.get(loop) or self._loops.attach(loop)
-        future, ticket = served.submit_detailed(model, inputs, outputs, timeout, priority, key, tenant)
-        try:
-            return self._response(model, await future)
-        except asyncio.CancelledError:
-            served.cancel(ticket)
-            raise
-        finally:
-            del future  # as above
+        return self._response(
+            model, await self._door.ask_detailed(model, inputs, outputs, timeout, priority, key, tenant)
+        )
 
     # ---- what it tells
 
     def stats(self) -> EngineStats:
         """Counters of every loaded version. For each, `accepted` is the sum of `ended` plus `in_flight`."""
         return EngineStats(models=tuple(self._core.stats()))
+
+    def reset_run_times(self, name: str | None = None) -> None:
+        """Forget what runs were learned to take; what was measured at load stands again, and learning goes on.
+
+        For when the machine has changed under the process (another CPU quota, a neighbour gone). `stats()` shows what
+        is known as `run_times`.
+
+        Args:
+            name: The model, in all its loaded versions; None: all models.
+
+        Raises:
+            ModelNotFound: No such model.
+        """
+        self._models.reset_run_times(name)
 
     def collector(self) -> Collector:
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
@@ -332,6 +334,9 @@ class Engine:
             batch_size=batch_size,
         )
 
+    async def _not_found_async(self, name: str, version: str | None) -> Outputs:
+        self._models.not_found(name, version)
+
     def _check_usable(self) -> None:
         if self._closed:
             raise Unavailable("the engine is closed; make a new one")
@@ -359,3 +364,9 @@ def _join(threads: list[threading.Thread]) -> None:
 
 
 _NOTHING: Mapping[str, int] = {}
+
+# For those who ask by introspection, mocks with a spec for one: it gives a coroutine, though no `async def` made it.
+if sys.version_info >= (3, 12):
+    inspect.markcoroutinefunction(Engine.infer_async)
+else:
+    setattr(Engine.infer_async, "_is_coroutine", getattr(asyncio.coroutines, "_is_coroutine"))  # noqa: B009, B010

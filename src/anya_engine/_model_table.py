@@ -109,6 +109,14 @@ class ModelTable:
         message = f"model {name!r} has no version {version!r}; it has {there}"
         raise ModelNotFound(message, field="version", value=version)
 
+    def reset_run_times(self, name: str | None) -> None:
+        """See `Engine.reset_run_times`."""
+        models = [model for key, model in self.loaded.items() if name in (None, key[0])]
+        if name is not None and not models:
+            self.not_found(name, None)
+        for model in models:
+            model.reset_run_times()
+
     def infos(self) -> list[ModelInfo]:
         """Every loaded version, in the order of loading."""
         return [self._info(key, model) for key, model in self.loaded.items()]

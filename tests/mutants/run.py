@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "mutants"
 TREE = HOME / "tree"
-COPIED = ("CMakeLists.txt", "noxfile.py", "pyproject.toml", "cpp", "tests", "src", "bindings")
+COPIED = ("CMakeLists.txt", "noxfile.py", "pyproject.toml", "cpp", "tests", "src", "bindings", "benchmarks")
 TIME_LIMIT = 300
 
 
@@ -79,6 +79,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str] | None:
         "PYTHONPATH": str(TREE / "src"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "ANYA_TEST_ORT_LIBRARY": runtime_library(),
+        "ANYA_BENCH_BUILD": str(HOME / "build"),
     }
     try:
         return subprocess.run(

@@ -93,7 +93,7 @@ async def until_in_loop(condition: Callable[[], bool], what: str = "condition") 
 
 def assert_at_rest(engine: anya.Engine) -> None:
     """Rule 1: nothing is in flight, and accepted is exactly the sum of the outcomes, for every version."""
-    until(lambda: all(m.in_flight == 0 and m.queue_depth == 0 for m in engine.stats().models), "rest")
+    until(lambda: all(m.in_flight == m.queue_depth == m.instances_busy == 0 for m in engine.stats().models), "rest")
     for model in engine.stats().models:
         assert model.accepted == sum(model.ended.values()), (model.name, model.accepted, model.ended)
 

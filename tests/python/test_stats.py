@@ -231,3 +231,26 @@ def test_the_response_measures(engine: anya.Engine, load: Load) -> None:
     for response in thread_answers[0]:
         assert response.batch_size == 3
         assert response.queue_time > 0 and response.compute_time > 0
+
+
+def test_run_times_are_measured_learned_and_forgotten(engine: anya.Engine, load: Load) -> None:
+    """stats() shows what runs take by rows: measured at load for one shape, learned per size of row for free ones."""
+    load("tiny")
+    measured = stats_of(engine, "tiny").run_times
+    assert [time.rows for time in measured] == [1, 2, 4, 8, 16, 32, 64]
+    assert all(time.row_bytes == 0 and 0 < time.seconds_per_row <= time.seconds < 1 for time in measured)
+    for _ in range(3):
+        engine.infer("tiny", floats(3, 64))
+    assert stats_of(engine, "tiny").run_times[2].observations == measured[2].observations + 3
+    engine.reset_run_times("tiny")
+    assert [time.observations for time in stats_of(engine, "tiny").run_times] == [t.observations for t in measured]
+
+    load("sequence")
+    assert stats_of(engine, "sequence").run_times == []
+    for width in (8, 64):
+        engine.infer("sequence", floats(1, width))
+    assert [time.row_bytes for time in stats_of(engine, "sequence").run_times] == [32, 256]
+    engine.reset_run_times()
+    assert stats_of(engine, "sequence").run_times == []
+    with pytest.raises(anya.ModelNotFound):
+        engine.reset_run_times("nowhere")

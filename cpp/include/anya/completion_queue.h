@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
-
 #include "anya/clock.h"
+#include "anya/request.h"
+#include "anya/request_stack.h"
 
 namespace anya {
-
-class Request;
 
 // Where ended requests wait for one consumer, an event loop or a dispatcher thread: a list that any thread pushes on
 // and the consumer takes whole, and an eventfd that turns readable once per batch, however many requests it carried.
@@ -23,7 +21,7 @@ class CompletionQueue {
   CompletionQueue& operator=(const CompletionQueue&) = delete;
 
   // True: the list was empty, so somebody must signal() once the pusher is done pushing.
-  [[nodiscard]] bool push(Request* request) noexcept;
+  [[nodiscard]] bool push(Request* request) noexcept { return ended_.push(request); }
   void signal() noexcept;
 
   // Everything pushed so far, oldest first, linked by Request::next_completed; clears the signal.
@@ -33,7 +31,7 @@ class CompletionQueue {
   [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
 
  private:
-  std::atomic<Request*> newest_{nullptr};
+  RequestStack<&Request::next_completed> ended_;
   int descriptor_;
 };
 

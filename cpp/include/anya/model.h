@@ -64,6 +64,8 @@ class Model {
   // A refusal that was found outside admit (an unknown name, a wrong kind of object): counts it.
   void count_refusal(ErrorCode code) noexcept;
   [[nodiscard]] ModelStats stats() const;
+  // Forgets what runs were learned to take, for a machine that has changed; back to what was measured at load.
+  void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;
 
   // Drains: blocks until all that was accepted has ended. Idempotent. For Engine.

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "anya/clock.h"
-#include "anya/completion_queue.h"
 #include "anya/session.h"
 #include "anya/status.h"
 #include "anya/tensor.h"
@@ -15,6 +14,7 @@
 namespace anya {
 
 class Batcher;
+class CompletionQueue;
 class Request;
 
 // Who made a request and gets its memory back. Thread-safe: reclaim may be called by any thread and must not block.
@@ -53,9 +53,10 @@ class Request {
   Nanos timeout = kNever;   // what `deadline` was made from, for the message
 
   // ---- Filled by the model at admission.
-  Batcher* batcher = nullptr;   // alive as long as the request has not ended
-  std::int64_t rows = 0;        // 0: the model takes shapes as they are
-  std::uint64_t signature = 0;  // equal for requests that may share a run
+  Batcher* batcher = nullptr;    // alive as long as the request has not ended
+  std::int64_t rows = 0;         // 0: the model takes shapes as they are
+  std::uint64_t signature = 0;   // equal for requests that may share a run
+  std::uint16_t cost_class = 0;  // equal for requests whose rows cost about the same (CostModel)
   Nanos accepted_at = 0;
 
   // ---- The outcome: written by the winner of claim() before publish().

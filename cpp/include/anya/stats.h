@@ -24,6 +24,15 @@ struct HistogramSnapshot {
   double sum = 0;
 };
 
+// What runs of a model take, as far as the engine knows: measured at load, then learned from the runs themselves.
+struct RunTime {
+  std::int64_t rows = 0;       // this many, or fewer but more than half
+  std::int64_t row_bytes = 0;  // input bytes of a row, this many or up to a quarter more; 0: the model has one shape
+  double seconds = 0;          // of a run
+  double seconds_per_row = 0;
+  std::uint64_t observations = 0;
+};
+
 // Counters of one loaded model. Rule: `accepted` is the sum of `ended` and `in_flight`, whatever happens; at rest
 // in_flight is zero. Warm-up is in none of them. Requests refused at the door are not accepted.
 struct ModelStats {
@@ -44,6 +53,7 @@ struct ModelStats {
   HistogramSnapshot queue_duration;    // seconds from acceptance to the start of the run
   HistogramSnapshot compute_duration;  // seconds of the run, observed once per request in it
   HistogramSnapshot batch_size;        // rows per run
+  std::vector<RunTime> run_times;      // by row_bytes, then rows
 };
 
 }  // namespace anya

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "anya/completion_queue.h"
 #include "anya/request.h"
 #include "anya/session.h"
 

@@ -25,6 +25,11 @@ namespace {
 
 // A request without a priority stands in the middle of 1..255: others can go before it and after it.
 constexpr int kMiddle = 128;
+
+// One batch of so many is a step smaller, another a step larger than the best known, since what a size costs can
+// change.
+constexpr std::uint64_t kExploreEvery = 128;
+constexpr std::uint64_t kLearnEvery = 4;
 int level(const Request& request) noexcept { return request.priority != 0 ? request.priority : kMiddle; }
 
 bool comes_before(const Request& a, const Request& b) noexcept {
@@ -90,6 +95,30 @@ Nanos BatchFormer::linger_until(Nanos now, const Bucket& bucket, std::int64_t mo
   return std::min(bucket.head->accepted_at, another) + limits_.max_delay;
 }
 
+// No further than pays.
+std::int64_t BatchFormer::most_rows(const RowCosts* costs, const Instances& instances) const noexcept {
+  std::int64_t paying = costs == nullptr ? INT64_MAX : costs->paying_rows(instances.per_run);
+  if (instances.turn % kExploreEvery == kExploreEvery - 1 && paying < limits_.max_rows) paying *= 2;
+  return std::max<std::int64_t>(1, std::min(limits_.max_rows, paying));
+}
+
+std::int64_t BatchFormer::share_of(std::int64_t waiting, const RowCosts* costs, const Instances& instances,
+                                   std::int64_t most) const noexcept {
+  // Everybody's share of what is in flight: else one instance could end up with 63 rows of 64 and its neighbour run
+  // the other one over and over.
+  const std::int64_t count = std::max<std::int64_t>(1, instances.count);
+  std::int64_t share = (waiting + instances.running_rows + count - 1) / count;
+  // Half of that, if it costs no more: then there is a next batch ready while the answers of this one are handed out
+  // and their askers come back.
+  if (costs != nullptr && costs->half_is_as_good(share, instances.per_run)) share = (share + 1) / 2;
+  if (costs != nullptr) share = std::max(share, costs->rows_within(instances.hop));
+  share = std::clamp<std::int64_t>(share, 1, most);
+  // What half of it costs must be learned sooner than it would change.
+  const bool half_is_new = costs != nullptr && costs->is_known(share) && !costs->is_known((share + 1) / 2);
+  const std::uint64_t every = half_is_new ? kLearnEvery : kExploreEvery;
+  return instances.turn % every == every / 2 ? (share + 1) / 2 : share;
+}
+
 Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& batch, std::vector<Request*>& dead) {
   const auto is_dead = [now](const Request& request) { return request.is_claimed() || request.deadline <= now; };
   for (;;) {
@@ -99,19 +128,13 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
       dead.push_back(pop(*bucket));
       continue;
     }
-    const std::int64_t most = std::max<std::int64_t>(1, std::min(limits_.max_rows, instances.paying));
+    const RowCosts* const costs = instances.cost == nullptr ? nullptr : &instances.cost->of(bucket->head->cost_class);
+    const std::int64_t most = most_rows(costs, instances);
     if (instances.freed && instances.idle <= 1) {
       const Nanos until = linger_until(now, *bucket, most);
       if (until > now) return dead.empty() ? until : kNever;
     }
-    // Everybody's share of what is in flight: else one instance could end up with 63 rows of 64 and its neighbour run
-    // the other one over and over.
-    const std::int64_t count = std::max<std::int64_t>(1, instances.count);
-    std::int64_t even = (bucket->rows + instances.running_rows + count - 1) / count;
-    // Half of that, if it costs no more: then there is a next batch ready while the answers of this one are handed out
-    // and their askers come back.
-    if (instances.cost != nullptr && instances.cost->half_is_as_good(even)) even = (even + 1) / 2;
-    const std::int64_t share = std::clamp<std::int64_t>(std::max(even, instances.worth), 1, most);
+    const std::int64_t share = share_of(bucket->rows, costs, instances, most);
     std::int64_t rows = 0;
     do {
       const bool last = bucket->head->next_waiting == nullptr;

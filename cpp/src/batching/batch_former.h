@@ -36,9 +36,10 @@ class BatchFormer {
     std::uint32_t count = 1;          // all there are
     std::uint32_t idle = 1;           // that could take work now, the asking one included
     std::int64_t running_rows = 0;    // in the runs of the others
-    std::int64_t worth = 1;           // rows that are better run here than shared with another instance
-    std::int64_t paying = INT64_MAX;  // rows beyond which a larger batch costs as much per row
-    const CostModel* cost = nullptr;  // what is known of sizes; null: nothing
+    const CostModel* cost = nullptr;  // what is known of run times; null: nothing
+    Nanos per_run = 0;                // what handing out a batch costs besides its run
+    Nanos hop = 0;                    // a run shorter than this is better run here than shared with another instance
+    std::uint64_t turn = 0;           // counts the polls: some are used to learn what other sizes cost
     bool freed = false;               // the asking one has just finished a run
   };
   // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended
@@ -57,6 +58,9 @@ class BatchFormer {
   Bucket& bucket_for(const Request& request);
   Bucket* next_bucket() noexcept;
   Request* pop(Bucket& bucket) noexcept;
+  [[nodiscard]] std::int64_t most_rows(const RowCosts* costs, const Instances& instances) const noexcept;
+  [[nodiscard]] std::int64_t share_of(std::int64_t waiting, const RowCosts* costs, const Instances& instances,
+                                      std::int64_t most) const noexcept;
   [[nodiscard]] Nanos linger_until(Nanos now, const Bucket& bucket, std::int64_t most) const noexcept;
 
   const Limits limits_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "anya/completion_queue.h"
 #include "base/thread.h"
 
 namespace anya {
@@ -11,7 +12,8 @@ namespace {
 
 // What waking another thread costs, about: less work than this is not worth sharing.
 constexpr Nanos kHop = 50'000;
-constexpr std::uint64_t kExploreEvery = 256;  // batches
+// What a batch costs besides its run, about: forming it, and waking those who wait, an event loop mostly.
+constexpr Nanos kPerRun = 20'000;
 // What an event loop spends on a request besides the run is twice this, about: a batch that adds no more than half to
 // it is not worth a hop either.
 constexpr Nanos kLoopWork = 2'000;
@@ -37,9 +39,10 @@ Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
       gate_(static_cast<std::uint32_t>(setup_.instances)),
       slots_(static_cast<std::size_t>(setup_.instances)),
       intake_(limit_),
+      cost_(setup_.one_shape),
       instances_(static_cast<std::size_t>(setup_.instances)),
       former_(limits_of(setup_)) {
-  for (const auto& [rows, duration] : setup_.run_times) cost_.seed(rows, duration);
+  reset_run_times();
   // Hot-path containers get their room now, so that no push on a worker can run out of memory.
   former_.reserve(limit_);
   for (Instance& instance : instances_) {
@@ -78,12 +81,12 @@ bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
       setup_.batching.max_in_place_microseconds * 1000 + kLoopWork * static_cast<Nanos>(requests.size());
   if (setup_.batching.max_in_place_microseconds == 0 || (requests.size() > 1 && !setup_.batchable)) return false;
   for (const Request* request : requests) {
-    if (request->signature != 0) return false;  // the cost of other shapes is not known
+    if (!may_share(*requests.front(), *request)) return false;
     if (request->deadline != kNever && request->deadline <= clock_.now()) return false;  // the queue will drop it
   }
   const std::int64_t rows = rows_of(requests);
   if (requests.size() > 1 && rows > setup_.batching.max_batch_size) return false;
-  const Nanos predicted = cost_.predict(rows);
+  const Nanos predicted = cost_.of(requests.front()->cost_class).predict(rows);
   return predicted != 0 && predicted < limit;
 }
 
@@ -173,11 +176,10 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       instances.count = static_cast<std::uint32_t>(setup_.instances);
       instances.idle = gate_.view().free() + 1;
       instances.running_rows = running_rows_.load(std::memory_order_relaxed);
-      instances.worth = cost_.rows_within(kHop);
       instances.cost = &cost_;
-      instances.paying = cost_.paying_rows();
-      // Now and then one step more, since what a size costs can change.
-      if (++formed_ % kExploreEvery == 0 && instances.paying < limits_of(setup_).max_rows) instances.paying *= 2;
+      instances.per_run = kPerRun;
+      instances.hop = kHop;
+      instances.turn = polls_++;
       instances.freed = freed;
       again = former_.poll(clock_.now(), instances, instance.batch, instance.dead);
       running_rows_.fetch_add(rows_of(instance.batch), std::memory_order_relaxed);
@@ -242,7 +244,7 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests) noexce
     return;
   }
   const Nanos ended_at = clock_.now();
-  if (status.ok() && requests.front()->signature == 0) cost_.observe(rows, ended_at - started_at);
+  if (status.ok()) cost_.of(requests.front()->cost_class).observe(rows, ended_at - started_at);
   if (status.ok() && requests.size() == 1) learn(ended_at - started_at);
   for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
 }
@@ -321,8 +323,15 @@ void Batcher::close() noexcept {
   }
 }
 
+void Batcher::reset_run_times() noexcept {
+  cost_.reset();
+  for (const auto& [rows, duration] : setup_.run_times) cost_.of(0).seed(rows, duration);
+  slow_run_.store(0, std::memory_order_relaxed);
+}
+
 void Batcher::read(ModelStats& stats) const {
   counters_.read(stats);
+  stats.run_times = cost_.read();
   const Gate::View now = gate_.view();
   stats.queue_depth = now.waiting();
   stats.instances = static_cast<std::uint64_t>(setup_.instances);

@@ -41,7 +41,8 @@ class Batcher {
     std::vector<bool> predictable;                          // per output of the schema
     int instances = 1;                                      // 1 .. SlotSet::kMax
     std::string name;                                       // for thread names
-    std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand
+    bool one_shape = true;                                  // beyond the rows
+    std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand, of one shape
   };
   // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
   Batcher(Session& session, const Clock& clock, Setup setup);
@@ -66,6 +67,9 @@ class Batcher {
 
   // Refuses what comes from now on, and blocks until all that was accepted has ended and the threads have stopped.
   void close() noexcept;
+
+  // Forgets what runs were learned to take; back to what was measured beforehand.
+  void reset_run_times() noexcept;
 
   // Fills the gauges and counters of this model.
   void read(ModelStats& stats) const;
@@ -105,7 +109,7 @@ class Batcher {
   ModelCounters counters_;
   std::atomic<std::int64_t> running_rows_{0};  // in the workers' runs; a hint for sharing, so relaxed
   std::atomic<Nanos> slow_run_{0};
-  CostModel cost_;  // of models with one shape beyond the rows
+  CostModel cost_;
   std::atomic<bool> stopping_{false};
 
   // Each owned by the thread that holds the instance.
@@ -114,7 +118,7 @@ class Batcher {
   Mutex closing_;  // one closer at a time
   Mutex scheduling_;
   BatchFormer former_ GUARDED_BY(scheduling_);
-  std::uint64_t formed_ GUARDED_BY(scheduling_) = 0;  // batches formed
+  std::uint64_t polls_ GUARDED_BY(scheduling_) = 0;
 
   // Last member: joined before anything above it is destroyed.
   std::vector<std::jthread> workers_;

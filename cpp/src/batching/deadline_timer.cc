@@ -27,12 +27,9 @@ DeadlineTimer::~DeadlineTimer() {
 
 void DeadlineTimer::watch(Request& request) noexcept {
   request.retain();
-  Request* newest = arrivals_.load(std::memory_order_relaxed);  // a guess; the exchange below confirms it
-  do {
-    request.next_watched = newest;
-    // Sequentially consistent against next_wake_: either we see the time the thread is about to sleep until, or its
-    // last look at the arrivals sees us.
-  } while (!arrivals_.compare_exchange_weak(newest, &request, std::memory_order_seq_cst, std::memory_order_relaxed));
+  // In one order with next_wake_: either we see the time the thread is about to sleep until, or its last look at the
+  // arrivals sees us.
+  arrivals_.push(&request);
   const std::size_t mine = weight(request);
   // Relaxed: only how often the thread sweeps hangs on it.
   const std::size_t arrived = arrived_weight_.fetch_add(mine, std::memory_order_relaxed) + mine;
@@ -47,7 +44,7 @@ std::size_t DeadlineTimer::weight(const Request& request) noexcept {
 
 void DeadlineTimer::take_arrivals() {
   arrived_weight_.store(0, std::memory_order_relaxed);
-  Request* request = arrivals_.exchange(nullptr, std::memory_order_seq_cst);
+  Request* request = arrivals_.take_all();
   while (request != nullptr) {
     Request* const next = request->next_watched;
     if (request->ended()) {
@@ -90,7 +87,7 @@ void DeadlineTimer::work() noexcept {
     }
     const Nanos next = heap_.empty() ? kNever : heap_.front()->deadline;
     next_wake_.store(next, std::memory_order_seq_cst);
-    if (arrivals_.load(std::memory_order_seq_cst) != nullptr || stopping_.load(std::memory_order_seq_cst)) {
+    if (!arrivals_.empty() || stopping_.load(std::memory_order_seq_cst)) {
       wake_.cancel_wait();
       continue;
     }

@@ -8,6 +8,7 @@
 
 #include "anya/clock.h"
 #include "anya/request.h"
+#include "anya/request_stack.h"
 #include "sync/event_count.h"
 
 namespace anya {
@@ -35,7 +36,7 @@ class DeadlineTimer {
 
   const Clock& clock_;
   const std::function<void(Request&)> expire_;
-  std::atomic<Request*> arrivals_{nullptr};
+  RequestStack<&Request::next_watched> arrivals_;
   std::atomic<std::size_t> arrived_weight_{0};
   std::atomic<Nanos> next_wake_{kNever};
   std::atomic<bool> stopping_{false};

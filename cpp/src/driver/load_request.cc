@@ -57,16 +57,8 @@ LoadRequest* LoadPool::get() {
   return request;
 }
 
-void LoadPool::reclaim(Request* request) noexcept {
-  Request* newest = returned_.load(std::memory_order_relaxed);  // a guess; the exchange below confirms it
-  do {
-    request->next_completed = newest;
-    // Release: the taker sees everything the last holder did. Nothing of the pool is touched afterwards.
-  } while (!returned_.compare_exchange_weak(newest, request, std::memory_order_release, std::memory_order_relaxed));
-}
-
 void LoadPool::take_returned() noexcept {
-  Request* request = returned_.exchange(nullptr, std::memory_order_acquire);
+  Request* request = returned_.take_all();
   while (request != nullptr) {
     Request* const next = request->next_completed;
     request->reset();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -9,6 +8,7 @@
 
 #include "anya/model.h"
 #include "anya/request.h"
+#include "anya/request_stack.h"
 
 namespace anya {
 
@@ -40,14 +40,14 @@ class LoadPool final : public RequestOwner {
 
   // A fresh request with one reference, the caller's. Throws std::bad_alloc.
   LoadRequest* get();
-  void reclaim(Request* request) noexcept override;
+  void reclaim(Request* request) noexcept override { returned_.push(request); }
 
  private:
   void take_returned() noexcept;
 
   std::vector<std::unique_ptr<LoadRequest>> all_;
   std::vector<LoadRequest*> free_;  // room for all_
-  std::atomic<Request*> returned_{nullptr};
+  RequestStack<&Request::next_completed> returned_;
 };
 
 }  // namespace anya

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "batching/cost_model.h"
 
 namespace anya {
 namespace {
@@ -102,6 +103,9 @@ Status Admission::check(Request& request) const noexcept {
   }
   request.rows = rules_.batch_axis ? request.inputs[0].shape[0] : 0;
   request.signature = signature_of(request);
+  if (!one_shape_) {
+    request.cost_class = CostModel::class_of(total / static_cast<std::uint64_t>(request.rows > 0 ? request.rows : 1));
+  }
   request.outputs.resize(request.output_indices.size());
   for (std::size_t i = 0; i < request.output_indices.size(); ++i) {
     const std::uint32_t index = request.output_indices[i];

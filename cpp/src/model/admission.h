@@ -24,6 +24,8 @@ class Admission {
   // Fills rows, signature and the outputs' dtype (and shape and bytes where predictable), or says what is wrong.
   Status check(Request& request) const noexcept;
   [[nodiscard]] const Rules& rules() const noexcept { return rules_; }
+  // Beyond the rows, no input has a free size.
+  [[nodiscard]] bool one_shape() const noexcept { return one_shape_; }
 
  private:
   struct SameSize {  // two axes that the model gives one name

@@ -32,7 +32,7 @@ struct LoadedModel {
   std::vector<std::string> row_coupling_ops;
   std::vector<std::string> random_ops;  // not empty: two runs on the same input may differ
   bool warmed_up = false;               // at least one run on made-up rows went well
-  std::vector<RunTime> run_times;       // what batches of made-up rows cost; empty where that was not measured
+  std::vector<MeasuredRun> run_times;   // what batches of made-up rows cost; empty where that was not measured
   Nanos warm_up_time = 0;               // all of warm-up and check
 };
 

@@ -9,9 +9,15 @@ namespace anya {
 namespace {
 
 Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, const BatchingOptions& batching,
-                        const std::vector<RunTime>& run_times) {
-  Batcher::Setup setup{batching, info.batchable, admission.rules().predictable, info.instances, info.name, {}};
-  for (const RunTime& time : run_times) setup.run_times.emplace_back(time.rows, time.duration);
+                        const std::vector<MeasuredRun>& run_times) {
+  Batcher::Setup setup{.batching = batching,
+                       .batchable = info.batchable,
+                       .predictable = admission.rules().predictable,
+                       .instances = info.instances,
+                       .name = info.name,
+                       .one_shape = admission.one_shape(),
+                       .run_times = {}};
+  for (const MeasuredRun& run : run_times) setup.run_times.emplace_back(run.rows, run.duration);
   return setup;
 }
 
@@ -25,7 +31,7 @@ EngineShared::EngineShared(std::shared_ptr<const Clock> the_clock)
     : clock(std::move(the_clock)), timer(*clock, [this](Request& request) { expire(request, clock->now()); }) {}
 
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
-                  Admission::Rules rules, BatchingOptions batching, const std::vector<RunTime>& run_times)
+                  Admission::Rules rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
       session(std::move(the_session)),
@@ -99,6 +105,8 @@ ModelStats Model::stats() const {
   impl_->batcher.read(stats);
   return stats;
 }
+
+void Model::reset_run_times() noexcept { impl_->batcher.reset_run_times(); }
 
 void Model::close() noexcept { impl_->batcher.close(); }
 

@@ -28,7 +28,7 @@ struct EngineShared {
 
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session, Admission::Rules rules,
-       BatchingOptions batching, const std::vector<RunTime>& run_times = {});
+       BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {});
 
   const std::shared_ptr<EngineShared> shared;
   const ModelInfo info;

@@ -23,8 +23,8 @@ bool one_shape(const ModelSchema& schema) {
 
 }  // namespace
 
-std::vector<RunTime> measure_run_times(Session& session, std::int64_t max_rows, Nanos budget, const Clock& clock) {
-  std::vector<RunTime> times;
+std::vector<MeasuredRun> measure_run_times(Session& session, std::int64_t max_rows, Nanos budget, const Clock& clock) {
+  std::vector<MeasuredRun> times;
   const ModelSchema& schema = session.schema();
   if (!one_shape(schema)) return times;
   std::vector<std::uint32_t> all(schema.outputs.size());

@@ -9,7 +9,7 @@
 
 namespace anya {
 
-struct RunTime {
+struct MeasuredRun {
   std::int64_t rows = 0;
   Nanos duration = 0;
 };
@@ -18,6 +18,6 @@ struct RunTime {
 // `budget` reaches; what would not fit is left out. Empty for a model whose shapes are not fixed beyond the rows: its
 // cost depends on more than those. Blocks for about the budget at most, one run longer at worst; never throws for what
 // the model does. REQUIRES: the model has a batch axis.
-std::vector<RunTime> measure_run_times(Session& session, std::int64_t max_rows, Nanos budget, const Clock& clock);
+std::vector<MeasuredRun> measure_run_times(Session& session, std::int64_t max_rows, Nanos budget, const Clock& clock);
 
 }  // namespace anya

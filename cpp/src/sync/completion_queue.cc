@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "anya/completion_queue.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 
@@ -8,7 +9,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "anya/request.h"
 #include "anya/status.h"
 
 namespace anya {
@@ -24,16 +24,6 @@ CompletionQueue::CompletionQueue() : descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NO
 
 CompletionQueue::~CompletionQueue() { close(descriptor_); }
 
-bool CompletionQueue::push(Request* request) noexcept {
-  Request* newest = newest_.load(std::memory_order_relaxed);  // a guess; the exchange below confirms it
-  do {
-    request->next_completed = newest;
-    // Release: the consumer's acquire in take_all sees the outcome and the link. Taking the whole list at once leaves
-    // no room for the ABA problem.
-  } while (!newest_.compare_exchange_weak(newest, request, std::memory_order_release, std::memory_order_relaxed));
-  return newest == nullptr;
-}
-
 void CompletionQueue::signal() noexcept {
   const std::uint64_t one = 1;
   // The counter cannot overflow before 2^64 - 1 signals, so the only failure is an interrupted call.
@@ -45,7 +35,7 @@ Request* CompletionQueue::take_all() noexcept {
   std::uint64_t count = 0;
   while (read(descriptor_, &count, sizeof(count)) < 0 && errno == EINTR) {
   }
-  Request* newest = newest_.exchange(nullptr, std::memory_order_acquire);
+  Request* newest = ended_.take_all();
   Request* oldest = nullptr;
   while (newest != nullptr) {
     Request* const next = newest->next_completed;
@@ -58,8 +48,8 @@ Request* CompletionQueue::take_all() noexcept {
 
 void CompletionQueue::wait(Nanos timeout) noexcept {
   pollfd ready{descriptor_, POLLIN, 0};
-  const int milliseconds = timeout == kNever ? -1 : static_cast<int>(timeout / 1'000'000);
-  poll(&ready, 1, milliseconds);
+  const Nanos rounded_up = timeout == kNever ? -1 : (timeout + 999'999) / 1'000'000;
+  poll(&ready, 1, static_cast<int>(std::min<Nanos>(rounded_up, INT_MAX)));
 }
 
 }  // namespace anya

@@ -3,6 +3,7 @@
 
 #include <climits>
 
+#include "anya/completion_queue.h"
 #include "sync/futex.h"
 
 namespace anya {
@@ -55,6 +56,7 @@ void Request::reset() noexcept {
   timeout = kNever;
   rows = 0;
   signature = 0;
+  cost_class = 0;
   accepted_at = 0;
   status = Status{};
   started_at = 0;

@@ -167,11 +167,17 @@ TEST(BatchFormer, Orders) {
 }
 
 TEST(BatchFormer, SharesTheRowsAmongTheInstances) {
-  anya::CostModel flat;   // a row costs the same in any company
-  anya::CostModel steep;  // half the rows cost more than half the run
+  anya::CostModel flat(true);    // a row costs the same in any company
+  anya::CostModel gentle(true);  // a row costs a little less in more company
+  anya::CostModel steep(true);   // a run costs the same whatever is in it
+  anya::CostModel two(true);     // a row is cheapest in a run of two
+  anya::CostModel whole(true);   // only the full run is known
+  whole.of(0).seed(8, 8000);
   for (const std::int64_t rows : {1, 2, 4, 8}) {
-    flat.seed(rows, 1000 * rows);
-    steep.seed(rows, 8000 + rows);
+    flat.of(0).seed(rows, 1000 * rows);
+    gentle.of(0).seed(rows, 1000 * rows + 8 * (8 - rows) * rows);
+    steep.of(0).seed(rows, 8000 + rows);
+    two.of(0).seed(rows, rows == 2 ? 1500 : 1000 * rows);
   }
   const std::vector<Arrival> eight = {{'a'}, {'b'}, {'c'}, {'d'}, {'e'}, {'f'}, {'g'}, {'h'}};
   const struct {
@@ -186,15 +192,21 @@ TEST(BatchFormer, SharesTheRowsAmongTheInstances) {
       {"none counted is still the asking one", {.count = 0}, "abcdefgh"},
       {"what the others run counts in the sharing", {.count = 2, .running_rows = 4}, "abcdef"},
       {"however much they run", {.count = 2, .running_rows = 1000}, "abcdefgh"},
-      {"what is not worth a hop stays together", {.count = 2, .worth = 6}, "abcdef"},
-      {"but never above the limit", {.count = 2, .worth = 1000}, "abcdefgh"},
-      {"a worth below the share changes nothing", {.count = 2, .worth = 3}, "abcd"},
-      {"no more than what pays", {.paying = 3}, "abc"},
-      {"nor for a worth above it", {.worth = 6, .paying = 3}, "abc"},
-      {"something always runs", {.paying = 0}, "a"},
-      {"half, when two halves cost the same", {.cost = &flat}, "abcd"},
+      {"what is not worth a hop stays together", {.count = 4, .cost = &steep, .hop = 8005}, "abcd"},
+      {"but never above the limit", {.count = 2, .cost = &steep, .hop = 1'000'000}, "abcdefgh"},
+      {"what fits in less than a share changes nothing", {.count = 2, .cost = &steep, .hop = 8003}, "abcd"},
+      {"no more than what pays", {.cost = &two}, "ab"},
+      {"nor for a hop", {.cost = &two, .hop = 1'000'000}, "ab"},
+      {"one by one, when company saves nothing", {.cost = &flat}, "a"},
+      {"half, when two halves cost about the same", {.cost = &gentle}, "abcd"},
       {"all, when they cost more", {.cost = &steep}, "abcdefgh"},
-      {"half of each one's share", {.count = 2, .cost = &flat}, "ab"},
+      {"half of each one's share", {.count = 2, .cost = &gentle}, "ab"},
+      {"now and then more than pays", {.cost = &two, .turn = 127}, "abcd"},
+      {"within the limit", {.cost = &steep, .turn = 127}, "abcdefgh"},
+      {"now and then less", {.cost = &steep, .turn = 64}, "abcd"},
+      {"half of what pays", {.cost = &two, .turn = 64}, "a"},
+      {"not always", {.cost = &steep, .turn = 2}, "abcdefgh"},
+      {"more often while the half is not known", {.cost = &whole, .turn = 2}, "abcd"},
   };
   for (const auto& row : table) {
     Table waiting(kEight);
@@ -202,6 +214,30 @@ TEST(BatchFormer, SharesTheRowsAmongTheInstances) {
     const std::string first = waiting.poll(10, row.instances);
     if (!EXPECT_EQ(first, std::string(row.first))) std::fprintf(stderr, "  fact: %s\n", row.fact);
   }
+}
+
+TEST(BatchFormer, EachShapeIsBatchedByItsOwnCosts) {
+  anya::CostModel cost(false);
+  for (const std::int64_t rows : {1, 2, 4}) {
+    cost.of(5).seed(rows, 1000 * rows);  // company saves nothing
+    cost.of(6).seed(rows, 8000 + rows);
+  }
+  CountingOwner owner;
+  std::vector<std::unique_ptr<ValueRequest>> requests;
+  BatchFormer former(kEight);
+  for (int i = 0; i < 8; ++i) {
+    requests.push_back(std::make_unique<ValueRequest>(owner, 1, 0.0F));
+    requests.back()->signature = requests.back()->cost_class = i < 4 ? 5 : 6;
+    former.add(requests.back().get());
+  }
+  std::vector<std::size_t> sizes;
+  while (former.size() > 0) {
+    std::vector<Request*> batch;
+    std::vector<Request*> dead;
+    former.poll(0, {.cost = &cost}, batch, dead);
+    sizes.push_back(batch.size());
+  }
+  EXPECT_TRUE((sizes == std::vector<std::size_t>{1, 1, 1, 1, 4}));
 }
 
 TEST(BatchFormer, ALoneRequestNeverWaits) {
@@ -330,7 +366,7 @@ TEST(BatchFormer, RandomTrafficKeepsTheRules) {
       const Instances instances{.count = static_cast<std::uint32_t>(up_to(4)),
                                 .idle = static_cast<std::uint32_t>(up_to(3)),
                                 .running_rows = up_to(6),
-                                .worth = 1 + up_to(3),
+                                .turn = static_cast<std::uint64_t>(up_to(200)),
                                 .freed = up_to(2) == 0};
       const Nanos again = former.poll(now, instances, batch, dead);
       if (again != anya::kNever) EXPECT_TRUE(again > now && again <= now + limits.max_delay);

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "anya/completion_queue.h"
 #include "batching/batcher.h"
 #include "batching/batcher_rig.h"
 #include "support/check.h"

@@ -27,6 +27,7 @@ class BatcherRig {
     std::int64_t max_queue_delay_microseconds = 0;
     std::int64_t max_in_place_microseconds = 50;
     bool predictable = true;
+    bool one_shape = true;
     Nanos run_time = 0;  // what each run adds to the clock
   };
   explicit BatcherRig() : BatcherRig(Options{}) {}
@@ -89,6 +90,7 @@ class BatcherRig {
     setup.predictable = {options_.predictable};
     setup.instances = options_.instances;
     setup.name = "test";
+    setup.one_shape = options_.one_shape;
     return setup;
   }
   Status run(std::span<const TensorView> inputs, std::span<OutputBuffer> outputs) {

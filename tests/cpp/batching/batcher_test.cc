@@ -8,6 +8,7 @@
 
 #include <unistd.h>
 
+#include "anya/completion_queue.h"
 #include "batching/batcher_rig.h"
 #include "support/check.h"
 #include "support/watchdog.h"
@@ -300,7 +301,8 @@ TEST(Batcher, ALoopsBatchRunsInPlaceOnlyWhenItIsKnownToBeShort) {
       {"just short enough, with the loop's own work", {.run_time = 26'500}, 2, 0, true},
       {"just too long", {.run_time = 27'000}, 2, 0, false},
       {"turned off", {.max_in_place_microseconds = 0, .run_time = 10'000}, 2, 0, false},
-      {"another shape", {.run_time = 10'000}, 2, 5, false},
+      {"another shape of another cost", {.one_shape = false, .run_time = 10'000}, 2, 5, false},
+      {"another shape of a cost that is known", {.one_shape = false, .run_time = 10'000}, 2, 0, true},
       {"several that cannot share", {.batchable = false, .run_time = 10'000}, 2, 0, false},
       {"one that cannot share", {.batchable = false, .run_time = 10'000}, 1, 0, true},
       {"more rows than a run takes", {.max_batch_size = 3, .run_time = 1'000}, 4, 0, false},
@@ -312,6 +314,7 @@ TEST(Batcher, ALoopsBatchRunsInPlaceOnlyWhenItIsKnownToBeShort) {
     for (std::size_t i = 0; i < row.count; ++i) {
       values.push_back(&rig.request(1, static_cast<float>(10 * i)));
       values.back()->signature = row.signature;
+      values.back()->cost_class = static_cast<std::uint16_t>(row.signature);
       requests.push_back(values.back());
     }
     EXPECT_FALSE(rig.run_here(requests));  // nothing is known yet

@@ -22,8 +22,8 @@ ModelSchema schema_of(std::int64_t width) {
 }
 
 // A run of n rows takes 100 + 10 n on the clock; more than `most` rows fail.
-std::vector<RunTime> measured(std::int64_t max_rows, Nanos budget, std::int64_t width = 4,
-                              std::int64_t most = 1 << 20) {
+std::vector<MeasuredRun> measured(std::int64_t max_rows, Nanos budget, std::int64_t width = 4,
+                                  std::int64_t most = 1 << 20) {
   FakeClock clock;
   FakeSession session(schema_of(width),
                       [&](std::span<const TensorView> inputs, std::span<const std::uint32_t>, std::span<OutputBuffer>) {
@@ -37,7 +37,7 @@ std::vector<RunTime> measured(std::int64_t max_rows, Nanos budget, std::int64_t 
 }  // namespace
 
 TEST(RunTimes, EveryPowerOfTwoUpToTheLimit) {
-  const std::vector<RunTime> times = measured(20, 1'000'000);
+  const std::vector<MeasuredRun> times = measured(20, 1'000'000);
   ASSERT_EQ(times.size(), std::size_t{5});
   for (std::size_t i = 0; i < times.size(); ++i) {
     EXPECT_EQ(times[i].rows, std::int64_t{1} << i);
@@ -46,7 +46,7 @@ TEST(RunTimes, EveryPowerOfTwoUpToTheLimit) {
 }
 
 TEST(RunTimes, TheBudgetEndsIt) {
-  const std::vector<RunTime> times = measured(1 << 20, 2'000);
+  const std::vector<MeasuredRun> times = measured(1 << 20, 2'000);
   // 1 to 32 rows, once each, take 1230; 64 might take twice what 32 took, 420, and that does not fit any more.
   EXPECT_EQ(times.size(), std::size_t{6});
   EXPECT_TRUE(measured(64, 0).empty());

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+#include "anya/completion_queue.h"
 #include "support/check.h"
 #include "support/value_request.h"
 #include "support/watchdog.h"

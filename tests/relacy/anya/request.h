@@ -9,7 +9,7 @@ namespace anya {
 
 class Request {
  public:
-  rehearsal::Plain<Request*> next_completed{nullptr};
+  Request* next_completed = nullptr;
   rehearsal::Plain<unsigned> outcome{0};
   unsigned pusher = 0;
   unsigned number = 0;

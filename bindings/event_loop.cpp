@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "event_loop.h"
+
+#include <utility>
+
+namespace anya::python {
+
+bool EventLoop::plan_flush() {
+  if (flush_planned_) return true;
+  PyObject* const handle = PyObject_CallOneArg(call_soon_.ptr(), flush_.ptr());
+  if (handle == nullptr) return false;
+  Py_DECREF(handle);
+  flush_planned_ = true;
+  return true;
+}
+
+bool EventLoop::submit(AsyncCall* call) {
+  PyModel& model = model_of(call->model);
+  PyRequest* const request = make_request(call->model, model, call->arguments, Inputs::kSnapshot);
+  if (request == nullptr) return false;
+  if (!plan_flush()) {
+    model.pool.put(request);
+    return false;
+  }
+  request->waiter = Py_NewRef(reinterpret_cast<PyObject*>(call));
+  request->hold(request->waiter);
+  call->request = request;
+  call->loop = Py_NewRef(loop_.ptr());
+  turn_.push_back(request);
+  ++outstanding_;
+  return true;
+}
+
+// The outcome goes to the call, and the call to those who will be woken.
+void EventLoop::settle_and_keep(PyRequest* request, const Status& status) {
+  settled_.push_back(reinterpret_cast<AsyncCall*>(Py_NewRef(request->waiter)));
+  --outstanding_;
+  settle(request, status);
+}
+
+void EventLoop::wake_settled(Wake how) {
+  // A task that is stepped may close the engine, which drains this loop again: what is here belongs to this call.
+  std::vector<AsyncCall*> settled;
+  settled.swap(settled_);
+  const unsigned long outer = std::exchange(stepping_, how == Wake::kStep ? PyThread_get_thread_ident() : stepping_);
+  PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;  // the first thing that came out of a task
+  for (AsyncCall* const call : settled) {
+    if (!wake(call, how)) {
+      // An interrupt ends the loop's run; whoever is left is woken when it runs again, as by asyncio itself.
+      if (type == nullptr) {
+        PyErr_Fetch(&type, &value, &traceback);
+      } else {
+        PyErr_Clear();
+      }
+      how = Wake::kSchedule;
+    }
+    Py_DECREF(reinterpret_cast<PyObject*>(call));
+  }
+  stepping_ = outer;
+  settled.clear();
+  if (settled_.empty()) settled_.swap(settled);  // keep the memory
+  if (type == nullptr) return;
+  PyErr_Restore(type, value, traceback);
+  throw py::error_already_set();
+}
+
+void EventLoop::flush() {
+  flush_planned_ = false;
+  std::vector<PyRequest*> turn;
+  turn.swap(turn_);
+  for (std::size_t first = 0; first < turn.size(); ++first) {
+    if (turn[first] == nullptr) continue;
+    Model& model = *turn[first]->model->model;
+    together_.clear();
+    for (std::size_t i = first; i < turn.size(); ++i) {
+      if (turn[i] == nullptr || turn[i]->model->model.get() != &model) continue;
+      if (turn[i]->is_claimed()) {  // cancelled before it was accepted
+        settle_and_keep(turn[i], Status::failure(ErrorCode::kCancelled, Reason::kCancelled));
+      } else {
+        together_.push_back(turn[i]);
+      }
+      turn[i] = nullptr;
+    }
+    if (together_.empty() || ran_here(model)) continue;  // empty: the whole turn was cancelled
+    Status refusal;
+    // Cannot fail: nobody has decided them yet.
+    for (Request* request : together_) static_cast<void>(request->notify_through(queue_));
+    const std::size_t accepted = model.enqueue(together_, /*watch_deadlines=*/true, refusal);
+    for (std::size_t i = accepted; i < together_.size(); ++i) {
+      auto* const refused = static_cast<PyRequest*>(together_[i]);
+      static_cast<void>(refused->drop());  // the reference that notify_through took
+      settle_and_keep(refused, refusal);
+    }
+  }
+  turn.clear();
+  turn_.swap(turn);  // keep the memory
+  // Only now, when all that can run elsewhere is on its way.
+  wake_settled(Wake::kStep);
+}
+
+// Short models: the turn's batch on this thread, no hop, no wake-up.
+bool EventLoop::ran_here(Model& model) {
+  {
+    py::gil_scoped_release release;
+    if (!model.run_here(together_)) return false;
+  }
+  for (Request* request : together_) settle_and_keep(static_cast<PyRequest*>(request), request->status);
+  return true;
+}
+
+void EventLoop::drain(Wake how) {
+  Request* request = queue_.take_all();
+  while (request != nullptr) {
+    Request* const next = request->next_completed;
+    static_cast<void>(request->drop());  // the queue's reference; ours is still there
+    settle_and_keep(static_cast<PyRequest*>(request), request->status);
+    request = next;
+  }
+  wake_settled(how);
+}
+
+void EventLoop::abandon_turn() {
+  std::vector<PyRequest*> turn;
+  turn.swap(turn_);
+  for (PyRequest* const request : turn) {
+    --outstanding_;
+    Py_INCREF(request->waiter);
+    PyObject* const waiter = request->waiter;
+    settle(request, Status::failure(ErrorCode::kCancelled, Reason::kCancelled));
+    Py_DECREF(waiter);
+  }
+}
+
+}  // namespace anya::python
