@@ -208,6 +208,7 @@ def test_loops_closed_before_their_turn_was_over(engine: anya.Engine, load: Load
         asked = engine.infer_async("unnamed_batch", floats(1, 3))
         loop.call_soon(loop.stop)
         loop.call_soon(asked.send, None)
+        loop.call_soon(str)  # company in that turn: else the request would go in at once
         loop.run_forever()
         loop.close()
         asked.close()
@@ -221,6 +222,7 @@ def test_close_lets_go_of_a_loop_closed_before_its_turn_was_over(engine: anya.En
     asked = engine.infer_async("unnamed_batch", floats(1, 3))
     loop.call_soon(loop.stop)
     loop.call_soon(asked.send, None)
+    loop.call_soon(str)  # company in that turn: else the request would go in at once
     loop.run_forever()
     loop.close()
     asked.close()
