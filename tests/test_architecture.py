@@ -23,9 +23,10 @@ CPP_ARROWS: dict[str, set[str]] = {
     "stats": {"base"},
     "integrity": {"base"},
     "onnx": {"base"},
+    "rules": {"base"},
     "ort": {"base"},
     "batching": {"sync", "stats", "base"},
-    "model": {"batching", "integrity", "onnx", "stats", "base"},
+    "model": {"batching", "integrity", "onnx", "rules", "stats", "base"},
     "engine": {"model", "ort", "stats", "base"},
     "driver": {"engine", "base"},
 }
@@ -39,7 +40,7 @@ CPP_OWNED_WORDS = {
 }
 
 # Python: what needs nothing but its arguments. `_core` is the extension.
-PURE_MODULES = {"errors", "config", "_frozen", "_checks"} | {
+PURE_MODULES = {"errors", "config", "rules", "_frozen", "_checks"} | {
     "_routing", "_rollout", "_retry", "_fallback", "_drift", "_plan", "_scaling",
 }  # fmt: skip
 NOT_PURE = {

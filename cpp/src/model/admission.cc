@@ -36,6 +36,7 @@ Admission::Admission(const ModelSchema& schema, Rules rules) : schema_(schema), 
       if (!is_new) same_sizes_.push_back({here.first, here.second, at->second.first, at->second.second});
     }
   }
+  same_sizes_.insert(same_sizes_.end(), rules_.shapes.same_sizes.begin(), rules_.shapes.same_sizes.end());
 }
 
 Status Admission::check_inputs(const Request& request) const noexcept {
@@ -68,6 +69,23 @@ Status Admission::check_inputs(const Request& request) const noexcept {
   return {};
 }
 
+Status Admission::check_limits(const Request& request) const noexcept {
+  using Kind = ShapeRules::AxisLimit::Kind;
+  for (const ShapeRules::AxisLimit& limit : rules_.shapes.axis_limits) {
+    const std::int64_t size = request.inputs[limit.input].shape[limit.axis];
+    if (size >= limit.min && size <= limit.max) continue;
+    if (limit.kind == Kind::kFixed) return wrong(Reason::kWrongDimension, limit.input, limit.axis, size, limit.max);
+    Status status = size < limit.min ? wrong(Reason::kDimensionTooSmall, limit.input, limit.axis, size, limit.min)
+                                     : wrong(Reason::kDimensionTooLarge, limit.input, limit.axis, size, limit.max);
+    if (limit.kind == Kind::kRows) {
+      status.code = ErrorCode::kInputTooLarge;
+      status.reason = Reason::kTooManyRows;
+    }
+    return status;
+  }
+  return {};
+}
+
 std::uint64_t Admission::signature_of(const Request& request) const noexcept {
   if (one_shape_ && request.output_indices.size() == schema_.outputs.size()) {
     bool in_order = true;
@@ -86,6 +104,9 @@ std::uint64_t Admission::signature_of(const Request& request) const noexcept {
 
 Status Admission::check(Request& request) const noexcept {
   if (Status status = check_inputs(request); !status.ok()) return status;
+  if (!rules_.shapes.axis_limits.empty()) {
+    if (Status status = check_limits(request); !status.ok()) return status;
+  }
   std::uint64_t total = 0;
   for (TensorView& input : request.inputs) {
     std::uint64_t elements = 0;
@@ -100,6 +121,14 @@ Status Admission::check(Request& request) const noexcept {
       return Status::failure(ErrorCode::kInputTooLarge, Reason::kRequestTooLarge, shown, rules_.max_request_bytes);
     }
     input.bytes = bytes;
+  }
+  for (std::size_t i = 0; i < rules_.shapes.max_bytes.size(); ++i) {
+    const std::int64_t limit = rules_.shapes.max_bytes[i];
+    const auto bytes = static_cast<std::int64_t>(request.inputs[i].bytes);
+    if (bytes <= limit) continue;
+    Status status = wrong(Reason::kTensorTooLarge, i, 0, bytes, limit);
+    status.code = ErrorCode::kInputTooLarge;
+    return status;
   }
   request.rows = rules_.batch_axis ? request.inputs[0].shape[0] : 0;
   request.signature = signature_of(request);
