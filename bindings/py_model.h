@@ -35,6 +35,7 @@ struct PyModel {
   std::shared_ptr<Model> model;
   std::vector<py::object> input_names;   // interned
   std::vector<py::object> output_names;  // interned
+  std::vector<char> checked;             // per input: its values are looked at
   std::vector<py::object> output_types;  // NumPy dtypes; None for strings, which come as object arrays of str
 };
 
@@ -52,7 +53,8 @@ PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* argumen
 // The answer of a request that ended well: a dict of arrays. Null: Python's error is set. GIL held.
 PyObject* take_outputs(PyRequest& request);
 
-// The same with what is known of it: (outputs, request_id, queue_time, compute_time, batch_size).
+// The same with what is known of it: (outputs, request_id, queue_time, compute_time, batch_size,
+// what was changed by input or None).
 PyObject* take_detailed(PyRequest& request);
 
 // The PyModel behind a `_core.Model` object; no check.

@@ -90,6 +90,11 @@ class ModelConfig:
         batch_check_rtol: With `batch_check_atol` the tolerance of the check at load that batched equals alone:
             |together - alone| <= atol + rtol * |alone|.
         batch_check_atol: See `batch_check_rtol`.
+        inputs: What inputs may hold, by name. A rule here takes the place of the one that the model's own schema.toml
+            has for the same input; so do `outputs` and `dims`, name by name, and `max_rows`.
+        outputs: What answers must hold, by name.
+        dims: Sizes of named dimensions.
+        max_rows: Rows of one request; None: as many as `max_request_bytes` allows.
     """
 
     source: str | PathLike[str] | None = None
@@ -107,6 +112,10 @@ class ModelConfig:
     max_request_bytes: int = 256 << 20
     batch_check_rtol: float = 1e-3
     batch_check_atol: float = 1e-5
+    inputs: Mapping[str, InputRule] = dataclasses.field(default_factory=FrozenMapping)
+    outputs: Mapping[str, OutputRule] = dataclasses.field(default_factory=FrozenMapping)
+    dims: Mapping[str, DimRule] = dataclasses.field(default_factory=FrozenMapping)
+    max_rows: int | None = None
 
     def __post_init__(self) -> None:
         if self.source is not None:
@@ -155,7 +164,7 @@ class EngineConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EngineConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return _build(cls, values, {"models": _models})
+        return build(cls, values, {"models": table_of(ModelConfig.from_dict)})
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str]) -> EngineConfig:
@@ -170,7 +179,7 @@ class EngineConfig:
         try:
             config = cls.from_dict(values)
         except ConfigError as error:
-            raise _with_message(error, f"{file}: {error}") from error
+            raise with_message(error, f"{file}: {error}") from error
         folder = file.absolute().parent
         models = {name: _anchored(model, folder) for name, model in config.models.items()}
         return dataclasses.replace(config, models=models)
@@ -185,49 +194,3 @@ def _anchored(model: ModelConfig, folder: Path) -> ModelConfig:
     if model.source is None:
         return model
     return dataclasses.replace(model, source=str(folder / fspath(model.source)))
-
-
-def _models(values: Mapping[str, Any]) -> dict[str, ModelConfig]:
-    models = {}
-    for name, value in _table(values).items():
-        try:
-            models[name] = ModelConfig.from_dict(value)
-        except ConfigError as error:
-            raise _inside(name, error) from error
-    return models
-
-
-def _build(cls: type[C], values: Mapping[str, Any], nested: Mapping[str, Callable[[Any], Any]]) -> C:
-    """Make a `cls` of plain values; `nested` says how fields that are configurations themselves are made."""
-    known = [field.name for field in dataclasses.fields(cls)]
-    arguments = {}
-    for key, value in _table(values).items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ConfigError(f"{check.key(key)}: unknown key; {hint}", field=check.key(key), value=value)
-        if key in nested and not isinstance(value, (BatchingConfig, ModelConfig)):
-            try:
-                value = nested[key](value)
-            except ConfigError as error:
-                raise _inside(key, error) from error
-        arguments[key] = value
-    return cls(**arguments)
-
-
-def _table(values: object) -> Mapping[Any, Any]:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"expected a table, got {check.shown(values)}", value=values)
-    return values
-
-
-def _inside(outer: object, error: ConfigError) -> ConfigError:
-    """Return the same refusal as seen from one level further out."""
-    outer = check.key(outer)
-    path = outer if error.field is None else f"{outer}.{error.field}"
-    separator = ": " if error.field is None else "."
-    return _with_message(error, f"{outer}{separator}{error}", path)
-
-
-def _with_message(error: ConfigError, message: str, field: str | None = None) -> ConfigError:
-    return ConfigError(message, field=field or error.field, limit=error.limit, value=error.value)
