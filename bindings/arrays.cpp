@@ -11,9 +11,9 @@ namespace {
 using py::detail::array_proxy;
 using py::detail::npy_api;
 
-constexpr int kHalf = 23;                                     // NPY_HALF
-constexpr int kStringType = 2056;                             // NPY_VSTRING, NumPy 2's StringDType
-constexpr std::size_t kWrapFrom = std::size_t{64} << 10U;     // smaller outputs are cheaper copied than wrapped
+constexpr int kHalf = 23;                                  // NPY_HALF
+constexpr int kStringType = 2056;                          // NPY_VSTRING, NumPy 2's StringDType
+constexpr std::size_t kWrapFrom = std::size_t{64} << 10U;  // smaller outputs are cheaper copied than wrapped
 
 int type_number(PyObject* array) noexcept {
   return py::detail::array_descriptor_proxy(array_proxy(array)->descr)->type_num;

@@ -40,7 +40,8 @@ py::handle class_for(ErrorCode code) {
 
 const TensorSpec* tensor_of(const Detail& detail) {
   if (detail.schema == nullptr || detail.status.tensor < 0) return nullptr;
-  const auto& all = detail.status.code == ErrorCode::kOutputInvalid ? detail.schema->outputs : detail.schema->inputs;
+  const auto& all =
+      detail.status.code == ErrorCode::kModelOutputInvalid ? detail.schema->outputs : detail.schema->inputs;
   const auto index = static_cast<std::size_t>(detail.status.tensor);
   return index < all.size() ? &all[index] : nullptr;
 }
@@ -96,7 +97,7 @@ py::object make_error(const Status& status, const ModelInfo& model) {
   // Names of tensors are needed for faults of tensors only; other refusals copy nothing.
   std::shared_ptr<const ModelSchema> schema;
   if (status.tensor >= 0) {
-    schema = status.code == ErrorCode::kOutputInvalid
+    schema = status.code == ErrorCode::kModelOutputInvalid
                  ? std::make_shared<const ModelSchema>(ModelSchema{{}, model.outputs})
                  : std::make_shared<const ModelSchema>(ModelSchema{model.inputs, {}});
   }

@@ -171,7 +171,8 @@ void register_model(py::module_& module) {
       "object, "
       "key: object, tenant: object) -> tuple[dict[str, numpy.ndarray], int, float, float, int, "
       "dict[str, int] | None]\n\n"
-      "The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was changed.";
+      "The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was "
+      "changed.";
   add_fast_method(type, &infer_definition);
   add_fast_method(type, &infer_detailed_definition);
 }

@@ -21,6 +21,7 @@ from .errors import (
     ModelInvalid,
     ModelLoadError,
     ModelNotFound,
+    ModelOutputInvalid,
     OutOfMemory,
     Overloaded,
     RegistryExpired,
@@ -35,6 +36,7 @@ from .errors import (
     UnsignedFile,
     UntrustedKey,
 )
+from .rules import DimRule, InputRule, OutputRule
 
 __all__ = [
     "AnyaError",
@@ -44,6 +46,7 @@ __all__ = [
     "Cancelled",
     "ConfigError",
     "DeadlineExceeded",
+    "DimRule",
     "Engine",
     "EngineConfig",
     "EngineStats",
@@ -53,6 +56,7 @@ __all__ = [
     "HashMismatch",
     "Health",
     "HistogramSnapshot",
+    "InputRule",
     "InputTooLarge",
     "InvalidInput",
     "ModelConfig",
@@ -61,8 +65,10 @@ __all__ = [
     "ModelInvalid",
     "ModelLoadError",
     "ModelNotFound",
+    "ModelOutputInvalid",
     "ModelStats",
     "OutOfMemory",
+    "OutputRule",
     "Overloaded",
     "RegistryExpired",
     "RegistryRollback",
@@ -72,6 +78,7 @@ __all__ = [
     "SignatureInvalid",
     "SignatureMalformed",
     "SignatureMissing",
+    "TensorCount",
     "TensorSpec",
     "TrustError",
     "Unavailable",
@@ -82,7 +89,7 @@ __all__ = [
 ]
 
 try:
-    from ._core import Future, HistogramSnapshot, ModelStats, RunTime
+    from ._core import Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
     from ._engine import Engine
     from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response, TensorSpec
 except ModuleNotFoundError as error:

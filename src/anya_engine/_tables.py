@@ -38,10 +38,11 @@ def table_of(make: Callable[[Any], C]) -> Callable[[Any], dict[str, C]]:
     """Return what makes a table of configurations by name of a table of tables."""
 
     def read(values: Any) -> dict[str, C]:
-        made = {}
+        made: dict[str, C] = {}
         for name, value in table(values).items():
+            is_made = dataclasses.is_dataclass(value)
             try:
-                made[name] = value if dataclasses.is_dataclass(value) else make(value)
+                made[name] = value if is_made else make(value)
             except ConfigError as error:
                 raise inside(name, error) from error
         return made

@@ -9,23 +9,22 @@ names the field, the limit and the value.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from . import _checks as check
 from ._frozen import FrozenMapping
+from ._tables import build, table_of, with_message
 from .errors import ConfigError
+from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
 
 __all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider"]
 
 # An execution provider by ONNX Runtime's name, alone or with ONNX Runtime's own options for it.
 Provider: TypeAlias = str | tuple[str, Mapping[str, str]]
-
-C = TypeVar("C", bound="BatchingConfig | ModelConfig | EngineConfig")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class BatchingConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BatchingConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return _build(cls, values, {})
+        return build(cls, values, {})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +135,12 @@ class ModelConfig:
         _set(self, "max_request_bytes", check.integer("max_request_bytes", self.max_request_bytes, 1, 1 << 50))
         for field in ("batch_check_rtol", "batch_check_atol"):
             _set(self, field, check.number(field, getattr(self, field), 0.0, 1e6))
+        check_rules(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return _build(cls, values, {"batching": BatchingConfig.from_dict})
+        return build(cls, values, {"batching": BatchingConfig.from_dict, **RULE_TABLES})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

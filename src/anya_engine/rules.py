@@ -11,7 +11,7 @@ import dataclasses
 import math
 import operator
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from . import _checks as check
@@ -84,9 +84,7 @@ class InputRule:
         if self.allowed is not None:
             if self.min is not None or self.max is not None:
                 check.refuse("allowed", "takes the place of min and max, give one or the other", self.allowed)
-            if isinstance(self.allowed, (str, bytes)) or not isinstance(self.allowed, Sequence) or not self.allowed:
-                check.refuse("allowed", "must be a sequence of at least one number", self.allowed)
-            _set(self, "allowed", tuple(_bound("allowed", int(v) if v is True or v is False else v) for v in self.allowed))
+            _set(self, "allowed", _listed(self.allowed))
         _set(self, "replace_with", _bound("replace_with", self.replace_with))
         if self.finite == "replace" and not self._keeps(self.replace_with):
             check.refuse("replace_with", "must keep the rule itself", self.replace_with)
@@ -109,7 +107,7 @@ class InputRule:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class OutputRule:
-    """What an answer must hold; one that does not is an `OutputInvalid`, and is given to nobody.
+    """What an answer must hold; one that does not is a `ModelOutputInvalid`, and is given to nobody.
 
     Attributes:
         dtype: Element type the model must have; None: not stated.
@@ -192,7 +190,7 @@ class Schema:
         try:
             values = tomllib.loads(content.decode("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"not TOML: {error or type(error).__name__}") from error
+            raise ConfigError(f"not TOML: {str(error) or type(error).__name__}") from error
         return cls.from_dict(values)
 
 
@@ -225,19 +223,24 @@ def _set(rule: object, field: str, value: object) -> None:
 def _facts(rule: InputRule | OutputRule) -> None:
     if rule.dtype is not None:
         check.choice("dtype", rule.dtype, _DTYPES)
-    if rule.shape is None:
-        return
-    if isinstance(rule.shape, (str, bytes)) or not isinstance(rule.shape, Sequence) or len(rule.shape) > 16:
-        check.refuse("shape", "must be a sequence of at most 16 sizes and names", rule.shape)
-    axes: list[Axis] = []
-    for axis in rule.shape:
-        if axis is None or axis == "":
-            axes.append(None)
-        elif isinstance(axis, str):
-            axes.append(axis)
-        else:
-            axes.append(check.integer("shape", axis, 1, _MOST))
-    _set(rule, "shape", tuple(axes))
+    if rule.shape is not None:
+        _set(rule, "shape", _axes(rule.shape))
+
+
+def _axes(shape: object) -> tuple[Axis, ...]:
+    if isinstance(shape, (str, bytes)) or not isinstance(shape, Sequence) or len(shape) > 16:
+        check.refuse("shape", "must be a sequence of at most 16 sizes and names", shape)
+    return tuple(
+        (axis or None) if axis is None or isinstance(axis, str) else check.integer("shape", axis, 1, _MOST)
+        for axis in shape
+    )
+
+
+def _listed(values: object) -> tuple[float, ...]:
+    """Return the values of a list of what is allowed; True and False are 1 and 0 there."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Collection) or not len(values):
+        check.refuse("allowed", "must be a sequence of at least one number", values)
+    return tuple(_bound("allowed", int(value) if isinstance(value, bool) else value) for value in values)
 
 
 def _range(rule: InputRule | OutputRule) -> None:

@@ -72,7 +72,8 @@ struct ModelRules {
 // What a binding needs to know before it makes UTF-8 of a string input's text.
 struct TextLimits {
   std::int64_t max_length = INT64_MAX;
-  std::int64_t max_bytes = INT64_MAX;
+  std::int64_t max_bytes = INT64_MAX;          // of this input
+  std::int64_t max_request_bytes = INT64_MAX;  // of all text of the request
   enum class Normalize : std::uint8_t { kAllow, kReject, kMake } normalize = Normalize::kAllow;
 };
 

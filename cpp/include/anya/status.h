@@ -46,9 +46,9 @@ enum class ErrorCode : std::uint8_t {
   kUnavailable,
   kExecutionError,
   kOutOfMemory,
-  kOutputInvalid,
+  kModelOutputInvalid,
 };
-inline constexpr int kErrorCodeCount = static_cast<int>(ErrorCode::kOutputInvalid) + 1;
+inline constexpr int kErrorCodeCount = static_cast<int>(ErrorCode::kModelOutputInvalid) + 1;
 
 // "INVALID_INPUT" and so on: stable, part of the public contract.
 std::string_view code_name(ErrorCode code) noexcept;
@@ -73,7 +73,7 @@ enum class Reason : std::uint8_t {
   kEmptyDimension,  // axis: a dimension of 0
   kRowsDisagree,    // value: rows of this input; limit: rows of the first
   kSymbolDisagree,  // axis; value: size given; limit: size of the same named dimension elsewhere in the request
-  // Against the model's rules (anya/rules.h); `tensor` is the input's index, or the output's under kOutputInvalid.
+  // Against the model's rules (anya/rules.h); `tensor` is the input's index, or the output's under kModelOutputInvalid.
   kTensorTooLarge,     // value: bytes of the input; limit: its max_bytes
   kTooManyRows,        // axis; value: rows; limit: max_rows
   kDimensionTooSmall,  // axis; value: size given; limit: least size of the named dimension

@@ -30,14 +30,14 @@ std::string duration(std::int64_t nanos) {
 // The tensor at fault: an output of a run that gave a wrong answer, an input of any other request.
 const TensorSpec* tensor_of(const Status& status, const ModelSchema* schema) {
   if (schema == nullptr || status.tensor < 0) return nullptr;
-  const auto& all = status.code == ErrorCode::kOutputInvalid ? schema->outputs : schema->inputs;
+  const auto& all = status.code == ErrorCode::kModelOutputInvalid ? schema->outputs : schema->inputs;
   const auto index = static_cast<std::size_t>(status.tensor);
   return index < all.size() ? &all[index] : nullptr;
 }
 
 // "input 'x'", or "an input" when nobody knows the names.
 std::string fault(const Status& status, const ModelSchema* schema) {
-  const bool output = status.code == ErrorCode::kOutputInvalid;
+  const bool output = status.code == ErrorCode::kModelOutputInvalid;
   const TensorSpec* const spec = tensor_of(status, schema);
   if (spec == nullptr) return output ? "an output" : "an input";
   return (output ? "output '" : "input '") + spec->name + "'";
@@ -233,7 +233,7 @@ std::string_view code_name(ErrorCode code) noexcept {
       return "EXECUTION_ERROR";
     case ErrorCode::kOutOfMemory:
       return "OUT_OF_MEMORY";
-    case ErrorCode::kOutputInvalid:
+    case ErrorCode::kModelOutputInvalid:
       return "MODEL_OUTPUT_INVALID";
   }
   return "UNKNOWN";

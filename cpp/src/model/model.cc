@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "anya/model.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "model/checked_session.h"
@@ -88,7 +87,7 @@ bool Model::checks_values(std::size_t input) const noexcept { return impl_->rule
 
 TextLimits Model::text_limits(std::size_t input) const noexcept {
   TextLimits limits = impl_->rules.text_limits(input);
-  limits.max_bytes = std::min(limits.max_bytes, impl_->admission.rules().max_request_bytes);
+  limits.max_request_bytes = impl_->admission.rules().max_request_bytes;
   return limits;
 }
 

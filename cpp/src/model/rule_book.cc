@@ -85,7 +85,7 @@ void RuleBook::add_input(const InputRule& rule, const ModelSchema& schema) {
   if (tensor.is_text) {
     try {
       tensor.text = rules::make_text_rule(rule);
-      tensor.text_limits = {rule.max_length, rule.max_bytes, rules::normalize_of(rule)};
+      tensor.text_limits = {rule.max_length, rule.max_bytes, INT64_MAX, rules::normalize_of(rule)};
     } catch (const Error& error) {
       refuse(rule.from_file, place + "." + error.what());
     }
@@ -196,12 +196,12 @@ Status RuleBook::check_output(std::size_t output, const Shape& shape, const void
   Status status;
   const std::size_t rank = tensor.sizes.size();
   if (rank > 0 && shape.rank() != rank) {
-    status = Status::failure(ErrorCode::kOutputInvalid, Reason::kWrongRank, static_cast<std::int64_t>(shape.rank()),
-                             static_cast<std::int64_t>(rank));
+    status = Status::failure(ErrorCode::kModelOutputInvalid, Reason::kWrongRank,
+                             static_cast<std::int64_t>(shape.rank()), static_cast<std::int64_t>(rank));
   }
   for (std::size_t axis = 0; status.ok() && axis < rank; ++axis) {
     if (tensor.sizes[axis] < 0 || tensor.sizes[axis] == shape[axis]) continue;
-    status = Status::failure(ErrorCode::kOutputInvalid, Reason::kWrongDimension, shape[axis], tensor.sizes[axis]);
+    status = Status::failure(ErrorCode::kModelOutputInvalid, Reason::kWrongDimension, shape[axis], tensor.sizes[axis]);
     status.axis = static_cast<std::int16_t>(axis);
   }
   std::uint64_t count = 0;

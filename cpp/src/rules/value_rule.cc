@@ -282,7 +282,7 @@ std::unique_ptr<ValueRule> make_value_rule(const InputRule& rule, const TensorSp
 }
 
 std::unique_ptr<ValueRule> make_value_rule(const OutputRule& rule, const TensorSpec& spec) {
-  return make({rule.finite, "reject", 0.0, rule.min, rule.max, {}, ErrorCode::kOutputInvalid}, spec);
+  return make({rule.finite, "reject", 0.0, rule.min, rule.max, {}, ErrorCode::kModelOutputInvalid}, spec);
 }
 
 }  // namespace anya::rules
