@@ -43,11 +43,11 @@ void note_change(PyRequest& request, std::size_t input, std::uint64_t changed) {
   request.changed[input] += changed;
 }
 
-// Holds the values against the model's rule; `to` as in Model::check_values.
-bool check(PyModel& model, PyRequest& request, std::size_t input, const TensorView& view, void* to,
+// Holds the values against the model's rule, which reads so many bytes; `to` as in Model::check_values.
+bool check(PyModel& model, PyRequest& request, std::size_t input, const TensorView& view, std::size_t bytes, void* to,
            std::uint64_t* changed) {
   Status status;
-  if (view.bytes >= kReleaseFrom) {
+  if (bytes >= kReleaseFrom) {
     py::gil_scoped_release release;
     status = model.model->check_values(input, view, to, changed);
   } else {
@@ -67,13 +67,13 @@ PyObject* copy_of(PyObject* array) { return npy_api::get().PyArray_NewCopy_(arra
 bool check_in_place(PyModel& model, PyRequest& request, std::size_t input, PyObject* array, bool own) {
   TensorView& view = request.inputs[input];
   std::uint64_t changed = 0;
-  if (!check(model, request, input, view, own ? array_proxy(array)->data : nullptr, &changed)) return false;
+  if (!check(model, request, input, view, view.bytes, own ? array_proxy(array)->data : nullptr, &changed)) return false;
   if (changed != Model::kNeedsCopy) return true;
   PyObject* const copy = copy_of(array);
   if (copy == nullptr) return false;
   request.hold(copy);
   view.data = array_proxy(copy)->data;
-  return check(model, request, input, view, array_proxy(copy)->data, &changed);
+  return check(model, request, input, view, view.bytes, array_proxy(copy)->data, &changed);
 }
 
 bool place_numbers(PyModel& model, PyRequest& request, std::size_t input, PyObject* array, bool snapshot,
@@ -97,7 +97,7 @@ bool place_numbers(PyModel& model, PyRequest& request, std::size_t input, PyObje
   std::byte* const to = request.copies.data() + copy_at;
   if (checked) {
     std::uint64_t changed = 0;
-    if (!check(model, request, input, view, to, &changed)) return false;
+    if (!check(model, request, input, view, view.bytes, to, &changed)) return false;
   } else if (view.bytes >= kReleaseFrom) {
     py::gil_scoped_release release;
     std::memcpy(to, view.data, view.bytes);
@@ -240,7 +240,7 @@ bool finish_strings(PyModel& model, PyRequest& request) {
     view.data = request.views.data() + next;
     next += view.bytes / sizeof(std::string_view);
     std::uint64_t changed = 0;
-    if (!check(model, request, i, view, nullptr, &changed)) return false;
+    if (!check(model, request, i, view, request.text_bytes, nullptr, &changed)) return false;
   }
   return true;
 }

@@ -43,6 +43,11 @@ std::size_t utf8_prefix(std::string_view text) noexcept {
     const unsigned char lead = bytes[at];
     if (lead < 0x80) {
       ++at;
+      // Most text is plain ASCII: eight bytes at a time.
+      for (std::uint64_t eight = 0; size - at >= sizeof eight; at += sizeof eight) {
+        std::memcpy(&eight, bytes + at, sizeof eight);
+        if ((eight & 0x8080808080808080U) != 0) break;
+      }
       continue;
     }
     std::size_t more = 0;
