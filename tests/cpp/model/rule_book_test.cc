@@ -127,7 +127,7 @@ TEST(RuleBook, ChangesAreCountedOnlyWhenTheRequestPasses) {
   const Status status = book.check_input(1, view, values, &changed);
   EXPECT_EQ(Reason::kNotFinite, status.reason);
   EXPECT_EQ(1, status.tensor);
-  ASSERT_EQ(std::size_t{2}, book.read().size());  // mask, and text
+  ASSERT_EQ(std::size_t{1}, book.read().size());  // text has no rule of its own
   EXPECT_EQ(0u, book.read()[0].sanitized);
   EXPECT_EQ(1u, book.read()[0].nonfinite);
   float fine[] = {2.0F, -2.0F, 0.5F};
