@@ -317,6 +317,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz tensor descriptors and schema.toml under atheris, half a minute each; `-- --seconds 600`: ten."""
+    install(session, "fuzz", extras="cpu")
+    seconds = session.posargs or ["--seconds", "30"]
+    for target in ("descriptors", "schema"):
+        session.run("python", "tests/fuzz/run.py", target, *seconds)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Serve at 80 % load while models come and go: nothing may grow. A minute; `-- --seconds 600 --enforce`: ten."""
     install(session, "bench", extras="cpu")
