@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/checked_session.h"
 #include "support/check.h"
 #include "support/fake_session.h"
 
@@ -138,6 +139,31 @@ TEST(RuleBook, ChangesAreCountedOnlyWhenTheRequestPasses) {
   EXPECT_EQ(2u, changed);
   EXPECT_EQ(2u, book.read()[0].sanitized);
   EXPECT_EQ(1.0F, fine[0]);
+}
+
+TEST(CheckedSession, ARunWithAWrongAnswerHasFailed) {
+  ModelRules rules;
+  OutputRule scores;
+  scores.output = "scores";
+  rules.outputs = {scores};
+  RuleBook book(rules, two_inputs());
+  float last = 0.5F;
+  anya::CheckedSession session(std::make_unique<FakeSession>(two_inputs(),
+                                                             [&](auto, auto, std::span<anya::OutputBuffer> outputs) {
+                                                               const float answer[] = {1, 2, last};
+                                                               return give_output(outputs[0], DType::kFloat32,
+                                                                                  Shape{1, 3}, answer);
+                                                             }),
+                               book);
+  const auto control = session.make_run_control();
+  const std::uint32_t wanted[] = {0};
+  for (const bool good : {true, false}) {
+    if (!good) last = std::numeric_limits<float>::quiet_NaN();
+    std::vector<anya::OutputBuffer> outputs(1);
+    const Status status = session.run(*control, {}, wanted, outputs);
+    EXPECT_EQ(good ? ErrorCode::kOk : ErrorCode::kModelOutputInvalid, status.code);
+  }
+  EXPECT_EQ(1u, book.read().back().nonfinite);
 }
 
 TEST(RuleBook, OutputsMustHaveTheirShapeAndValues) {
