@@ -136,7 +136,10 @@ void register_errors(py::module_& module) {
     try {
       if (pending) std::rethrow_exception(pending);
     } catch (const Error& error) {
-      PyErr_SetString(class_for(error.code()).ptr(), error.what());
+      const py::object made = error.field().empty()
+                                  ? class_for(error.code())(error.what())
+                                  : class_for(error.code())(error.what(), py::arg("field") = error.field());
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.ptr())), made.ptr());
     } catch (const std::bad_alloc&) {
       PyErr_SetString(class_for(ErrorCode::kOutOfMemory).ptr(), "the process is out of memory");
     }

@@ -45,7 +45,8 @@ void register_rules(py::module_& module) {
       .def_readwrite("inputs", &ModelRules::inputs)
       .def_readwrite("outputs", &ModelRules::outputs)
       .def_readwrite("dims", &ModelRules::dims)
-      .def_readwrite("max_rows", &ModelRules::max_rows);
+      .def_readwrite("max_rows", &ModelRules::max_rows)
+      .def_readwrite("max_rows_from_file", &ModelRules::max_rows_from_file);
 }
 
 }  // namespace anya::python

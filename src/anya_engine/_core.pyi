@@ -211,6 +211,8 @@ class ModelRules:
     """
     All rules of one model.
     """
+
+    max_rows_from_file: bool
     def __init__(self) -> None: ...
     @property
     def dims(self) -> list[DimRule]: ...

@@ -32,6 +32,7 @@ def core_rules(config: ModelConfig, schema: Schema | None = None) -> _core.Model
     max_rows = own.max_rows if config.max_rows is None else config.max_rows
     if max_rows is not None:
         rules.max_rows = max_rows
+        rules.max_rows_from_file = config.max_rows is None
     return rules
 
 

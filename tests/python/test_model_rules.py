@@ -88,8 +88,9 @@ def test_rules_that_do_not_fit_end_the_load(
     engine: anya.Engine, load: Load, name: str, fields: dict[str, Any], place: str
 ) -> None:
     """A rule that the model cannot meet is a ConfigError at load, by its place; nothing is loaded."""
-    with pytest.raises(anya.ConfigError, match=place):
+    with pytest.raises(anya.ConfigError, match=place) as caught:
         load(name, config=rules(**fields))
+    assert caught.value.field == place
     assert engine.models() == []
 
 
@@ -267,8 +268,16 @@ def test_a_file_that_does_not_fit_makes_the_model_invalid(
     with pytest.raises(anya.ModelInvalid, match=r"schema\.toml") as caught:
         engine.load("sequence", directory(tmp_path / "m", schema))
     assert words in str(caught.value)
+    assert str(caught.value.field).startswith("schema.toml")
     assert [info.version for info in engine.models()] == ["1"]
     engine.infer("sequence", floats(2, 3))
+
+
+def test_max_rows_of_a_file_must_fit_too(engine: anya.Engine, tmp_path: Path) -> None:
+    """Case 45: max_rows in the file of a model without rows is ModelInvalid, not the configuration's fault."""
+    with pytest.raises(anya.ModelInvalid, match="max_rows") as caught:
+        engine.load("m", directory(tmp_path / "m", b"max_rows = 3", "scalar"))
+    assert caught.value.field == "schema.toml.max_rows"
 
 
 def test_a_single_file_has_no_schema(engine: anya.Engine, tmp_path: Path) -> None:

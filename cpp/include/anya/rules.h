@@ -64,6 +64,7 @@ struct ModelRules {
   std::vector<OutputRule> outputs;
   std::vector<DimRule> dims;
   std::int64_t max_rows = INT64_MAX;  // of one request
+  bool max_rows_from_file = false;
   [[nodiscard]] bool empty() const noexcept {
     return inputs.empty() && outputs.empty() && dims.empty() && max_rows == INT64_MAX;
   }

@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace anya {
 
@@ -119,11 +120,15 @@ std::string describe(const Status& status, std::string_view model, const ModelSc
 // Thrown on the cold path only; never crosses a thread.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  Error(ErrorCode code, const std::string& message, std::string field = {})
+      : std::runtime_error(message), code_(code), field_(std::move(field)) {}
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
+  // The path of the configuration's field at fault, or "".
+  [[nodiscard]] const std::string& field() const noexcept { return field_; }
 
  private:
   ErrorCode code_;
+  std::string field_;
 };
 
 }  // namespace anya

@@ -27,7 +27,7 @@ LoadedModel load_named(const std::string& name, const std::string& version, cons
     return load_model(source, options, dependencies.open_session, *dependencies.clock);
   } catch (const Error& error) {
     const std::string from = source.path.empty() ? "bytes" : "'" + source.path + "'";
-    throw Error(error.code(), "model '" + name + ":" + version + "' from " + from + ": " + error.what());
+    throw Error(error.code(), "model '" + name + ":" + version + "' from " + from + ": " + error.what(), error.field());
   }
 }
 

@@ -15,9 +15,15 @@ namespace {
 using Axis = std::pair<std::uint16_t, std::uint16_t>;
 using Names = std::map<std::string, std::vector<Axis>>;
 
-[[noreturn]] void refuse(bool from_file, const std::string& sentence) {
-  throw Error(from_file ? ErrorCode::kModelInvalid : ErrorCode::kConfigError,
-              (from_file ? "schema.toml: " : "") + sentence);
+[[noreturn]] void refuse(bool from_file, const std::string& place, const std::string& what) {
+  if (from_file) throw Error(ErrorCode::kModelInvalid, "schema.toml: " + place + ": " + what, "schema.toml." + place);
+  throw Error(ErrorCode::kConfigError, place + ": " + what, place);
+}
+
+// The refusal of a rule's own field, under the place of the rule.
+[[noreturn]] void refuse_inside(bool from_file, const std::string& place, const Error& error) {
+  const std::string what = error.what();
+  refuse(from_file, place + "." + error.field(), what.substr(error.field().size() + 2));
 }
 
 std::size_t find(const std::vector<TensorSpec>& specs, const std::string& name, const char* kind, bool from_file) {
@@ -26,26 +32,28 @@ std::size_t find(const std::vector<TensorSpec>& specs, const std::string& name, 
     if (specs[i].name == name) return i;
     known += (known.empty() ? "" : ", ") + quoted(specs[i].name);
   }
-  refuse(from_file, std::string(kind) + "s." + name + ": the model has no such " + kind + "; it has " + known);
+  refuse(from_file, std::string(kind) + "s." + name,
+         std::string("the model has no such ") + kind + "; it has " + known);
 }
 
 // What is stated of a tensor, against what the model says.
 void check_facts(const std::string& place, const std::string& dtype, const std::optional<std::vector<AxisSpec>>& shape,
                  const TensorSpec& spec, bool from_file) {
   if (!dtype.empty() && dtype != dtype_name(spec.dtype)) {
-    refuse(from_file, place + ".dtype: says " + dtype + ", the model has " + std::string(dtype_name(spec.dtype)));
+    refuse(from_file, place + ".dtype", "says " + dtype + ", the model has " + std::string(dtype_name(spec.dtype)));
   }
   if (!shape) return;
-  if (!spec.ranked) refuse(from_file, place + ".shape: the model does not say how many axes there are; leave it out");
+  if (!spec.ranked) refuse(from_file, place + ".shape", "the model does not say how many axes there are; leave it out");
   if (shape->size() != spec.shape.rank()) {
-    refuse(from_file,
-           place + ".shape: has " + std::to_string(shape->size()) + " axes, the model has " + spec.shape.to_string());
+    refuse(from_file, place + ".shape",
+           "has " + std::to_string(shape->size()) + " axes, the model has " + spec.shape.to_string());
   }
   for (std::size_t axis = 0; axis < shape->size(); ++axis) {
     const std::int64_t size = (*shape)[axis].size;
     if (size >= 0 && spec.shape[axis] >= 0 && size != spec.shape[axis]) {
-      refuse(from_file, place + ".shape: says " + std::to_string(size) + " on axis " + std::to_string(axis) +
-                            ", the model has " + spec.shape.to_string());
+      refuse(from_file, place + ".shape",
+             "says " + std::to_string(size) + " on axis " + std::to_string(axis) + ", the model has " +
+                 spec.shape.to_string());
     }
   }
 }
@@ -55,7 +63,7 @@ std::unique_ptr<const rules::ValueRule> value_rule(const std::string& place, con
   try {
     return rules::make_value_rule(rule, spec);
   } catch (const Error& error) {
-    refuse(rule.from_file, place + "." + error.what());
+    refuse_inside(rule.from_file, place, error);
   }
 }
 
@@ -71,7 +79,7 @@ RuleBook::RuleBook(const ModelRules& rules, const ModelSchema& schema)
   for (const InputRule& rule : rules.inputs) add_input(rule, schema);
   for (const OutputRule& rule : rules.outputs) add_output(rule, schema);
   add_names(rules, schema);
-  if (rules.max_rows != INT64_MAX) add_max_rows(rules.max_rows, schema);
+  if (rules.max_rows != INT64_MAX) add_max_rows(rules, schema);
 }
 
 void RuleBook::add_input(const InputRule& rule, const ModelSchema& schema) {
@@ -87,11 +95,11 @@ void RuleBook::add_input(const InputRule& rule, const ModelSchema& schema) {
       tensor.text = rules::make_text_rule(rule);
       tensor.text_limits = {rule.max_length, rule.max_bytes, INT64_MAX, rules::normalize_of(rule)};
     } catch (const Error& error) {
-      refuse(rule.from_file, place + "." + error.what());
+      refuse_inside(rule.from_file, place, error);
     }
   } else if (rule.max_length != INT64_MAX || rule.normalize != "allow" || rule.control != "reject" || !rule.utf8) {
-    refuse(rule.from_file,
-           place + ".max_length: rules of text are for strings, this is " + std::string(dtype_name(spec.dtype)));
+    refuse(rule.from_file, place + ".max_length",
+           "rules of text are for strings, this is " + std::string(dtype_name(spec.dtype)));
   } else if (rule.max_bytes != INT64_MAX) {
     shapes_.max_bytes.resize(inputs_.size(), INT64_MAX);
     shapes_.max_bytes[index] = rule.max_bytes;
@@ -146,27 +154,28 @@ void RuleBook::add_names(const ModelRules& rules, const ModelSchema& schema) {
   }
   for (const DimRule& rule : rules.dims) {
     const auto found = names.find(rule.name);
-    if (found == names.end()) refuse(rule.from_file, "dims." + rule.name + ": no input has a dimension of that name");
+    if (found == names.end()) refuse(rule.from_file, "dims." + rule.name, "no input has a dimension of that name");
     for (const Axis& axis : found->second) {
       const std::int64_t fixed = schema.inputs[axis.first].shape[axis.second];
       if (fixed >= 0 && (fixed < rule.min || fixed > rule.max)) {
-        refuse(rule.from_file, "dims." + rule.name + ": input " + quoted(schema.inputs[axis.first].name) +
-                                   " has size " + std::to_string(fixed) + " there");
+        refuse(rule.from_file, "dims." + rule.name,
+               "input " + quoted(schema.inputs[axis.first].name) + " has size " + std::to_string(fixed) + " there");
       }
       shapes_.axis_limits.push_back({axis.first, axis.second, rule.min, rule.max, ShapeRules::AxisLimit::Kind::kNamed});
     }
   }
 }
 
-void RuleBook::add_max_rows(std::int64_t max_rows, const ModelSchema& schema) {
+void RuleBook::add_max_rows(const ModelRules& rules, const ModelSchema& schema) {
   bool found = false;
   for (std::size_t i = 0; i < schema.inputs.size(); ++i) {
     const TensorSpec& spec = schema.inputs[i];
     if (!spec.ranked || spec.shape.rank() == 0 || spec.shape[0] >= 0) continue;
     found = true;
-    shapes_.axis_limits.push_back({static_cast<std::uint16_t>(i), 0, 1, max_rows, ShapeRules::AxisLimit::Kind::kRows});
+    shapes_.axis_limits.push_back(
+        {static_cast<std::uint16_t>(i), 0, 1, rules.max_rows, ShapeRules::AxisLimit::Kind::kRows});
   }
-  if (!found) refuse(false, "max_rows: no input of the model has a free first axis");
+  if (!found) refuse(rules.max_rows_from_file, "max_rows", "no input of the model has a free first axis");
 }
 
 Status RuleBook::check_input(std::size_t input, const TensorView& view, void* to, std::uint64_t* changed) noexcept {

@@ -67,7 +67,7 @@ class RuleBook {
   void add_input(const InputRule& rule, const ModelSchema& schema);
   void add_output(const OutputRule& rule, const ModelSchema& schema);
   void add_names(const ModelRules& rules, const ModelSchema& schema);
-  void add_max_rows(std::int64_t max_rows, const ModelSchema& schema);
+  void add_max_rows(const ModelRules& rules, const ModelSchema& schema);
 
   ShapeRules shapes_;
   std::vector<Tensor> inputs_;

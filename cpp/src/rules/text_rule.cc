@@ -109,7 +109,7 @@ TextRule make_text_rule(const InputRule& rule) {
   text.max_bytes = rule.max_bytes;
   text.utf8 = rule.utf8;
   if (rule.control != "reject" && rule.control != "allow") {
-    throw Error(ErrorCode::kConfigError, "control: must be reject or allow");
+    throw Error(ErrorCode::kConfigError, "control: must be reject or allow", "control");
   }
   text.control = rule.control == "allow" ? TextRule::Control::kAllow : TextRule::Control::kReject;
   static_cast<void>(normalize_of(rule));
@@ -120,7 +120,7 @@ TextLimits::Normalize normalize_of(const InputRule& rule) {
   if (rule.normalize == "allow") return TextLimits::Normalize::kAllow;
   if (rule.normalize == "reject") return TextLimits::Normalize::kReject;
   if (rule.normalize == "nfc") return TextLimits::Normalize::kMake;
-  throw Error(ErrorCode::kConfigError, "normalize: must be allow, reject or nfc");
+  throw Error(ErrorCode::kConfigError, "normalize: must be allow, reject or nfc", "normalize");
 }
 
 }  // namespace anya::rules

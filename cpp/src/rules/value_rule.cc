@@ -2,6 +2,7 @@
 #include "rules/value_rule.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -12,10 +13,15 @@
 namespace anya::rules {
 namespace {
 
-[[noreturn]] void refuse(const std::string& sentence) { throw Error(ErrorCode::kConfigError, sentence); }
+[[noreturn]] void refuse(const char* field, const std::string& what) {
+  throw Error(ErrorCode::kConfigError, std::string(field) + ": " + what, field);
+}
 
+// The shortest text that means this very number.
 std::string text_of(const Number& number) {
-  return std::visit([](auto value) { return std::to_string(value); }, number);
+  char text[40];
+  const auto end = std::visit([&](auto value) { return std::to_chars(text, text + sizeof text, value).ptr; }, number);
+  return {text, end};
 }
 
 // What both kinds of rule say of values.
@@ -46,19 +52,19 @@ class TypedRule final : public ValueRule {
     } else if (terms.finite == "allow") {
       finite_ = Finite::kAllow;
     } else if (terms.finite != "reject") {
-      refuse("finite: must be reject, clip, replace or allow");
+      refuse("finite", "must be reject, clip, replace or allow");
     }
-    if (!clip_range_ && terms.on_range != "reject") refuse("on_range: must be reject or clip");
+    if (!clip_range_ && terms.on_range != "reject") refuse("on_range", "must be reject or clip");
     has_min_ = terms.min.has_value();
     has_max_ = terms.max.has_value();
     min_ = has_min_ ? convert("min", *terms.min, spec) : E::lowest();
     max_ = has_max_ ? convert("max", *terms.max, spec) : E::greatest();
-    if (E::low_order(min_) > E::high_order(max_)) refuse("min: is above max");
+    if (E::low_order(min_) > E::high_order(max_)) refuse("min", "is above max");
     for (const Number& each : terms.allowed) allowed_.push_back(convert("allowed", each, spec));
     std::sort(allowed_.begin(), allowed_.end(), [](T a, T b) { return E::order(a) < E::order(b); });
     if (finite_ == Finite::kReplace && E::kFloating) {
       replacement_ = convert("replace_with", terms.replace_with, spec);
-      if (!in_range(replacement_) || !is_listed(replacement_)) refuse("replace_with: breaks the rule itself");
+      if (!in_range(replacement_) || !is_listed(replacement_)) refuse("replace_with", "breaks the rule itself");
     }
     set_limits();
   }
@@ -110,7 +116,7 @@ class TypedRule final : public ValueRule {
     const bool fits = E::from(number, &value);
     const bool truth = spec.dtype != DType::kBool || E::order(value) == 0 || E::order(value) == 1;
     if (!fits || !truth) {
-      refuse(std::string(field) + ": " + text_of(number) + " is no " + std::string(dtype_name(spec.dtype)));
+      refuse(field, text_of(number) + " is no " + std::string(dtype_name(spec.dtype)));
     }
     return value;
   }
@@ -235,10 +241,10 @@ std::unique_ptr<ValueRule> make(const Terms& terms, const TensorSpec& spec) {
   const bool floating = spec.dtype == DType::kFloat32 || spec.dtype == DType::kFloat64 ||
                         spec.dtype == DType::kFloat16 || spec.dtype == DType::kBFloat16;
   if (!floating && (terms.finite == "clip" || terms.finite == "replace")) {
-    refuse("finite: " + terms.finite + " is for floating types, this is " + std::string(dtype_name(spec.dtype)));
+    refuse("finite", terms.finite + " is for floating types, this is " + std::string(dtype_name(spec.dtype)));
   }
-  if (terms.on_range == "clip" && !terms.min && !terms.max) refuse("on_range: clip needs min or max");
-  if (!terms.allowed.empty() && (terms.min || terms.max)) refuse("allowed: takes the place of min and max");
+  if (terms.on_range == "clip" && !terms.min && !terms.max) refuse("on_range", "clip needs min or max");
+  if (!terms.allowed.empty() && (terms.min || terms.max)) refuse("allowed", "takes the place of min and max");
   switch (spec.dtype) {
     case DType::kFloat32:
       return made<Element<float>>(terms, spec);
@@ -269,7 +275,7 @@ std::unique_ptr<ValueRule> make(const Terms& terms, const TensorSpec& spec) {
     case DType::kUndefined:
       break;
   }
-  if (numbers) refuse("min: a string has no range");
+  if (numbers) refuse("min", "a string has no range");
   return nullptr;
 }
 
