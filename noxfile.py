@@ -320,9 +320,8 @@ def bench(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz tensor descriptors and schema.toml under atheris, half a minute each; `-- --seconds 600`: ten."""
     install(session, "fuzz", extras="cpu")
-    seconds = session.posargs or ["--seconds", "30"]
     for target in ("descriptors", "schema"):
-        session.run("python", "tests/fuzz/run.py", target, *seconds)
+        session.run("python", "tests/fuzz/run.py", target, *session.posargs)
 
 
 @nox.session

@@ -36,6 +36,7 @@ Admission::Admission(const ModelSchema& schema, Rules rules) : schema_(schema), 
       if (!is_new) same_sizes_.push_back({here.first, here.second, at->second.first, at->second.second});
     }
   }
+  has_limits_ = !rules_.shapes.axis_limits.empty() || !rules_.shapes.max_bytes.empty();
   same_sizes_.insert(same_sizes_.end(), rules_.shapes.same_sizes.begin(), rules_.shapes.same_sizes.end());
 }
 
@@ -83,6 +84,14 @@ Status Admission::check_limits(const Request& request) const noexcept {
     }
     return status;
   }
+  for (std::size_t i = 0; i < rules_.shapes.max_bytes.size(); ++i) {
+    const std::int64_t limit = rules_.shapes.max_bytes[i];
+    const auto bytes = static_cast<std::int64_t>(request.inputs[i].bytes);
+    if (bytes <= limit) continue;
+    Status status = wrong(Reason::kTensorTooLarge, i, 0, bytes, limit);
+    status.code = ErrorCode::kInputTooLarge;
+    return status;
+  }
   return {};
 }
 
@@ -104,9 +113,6 @@ std::uint64_t Admission::signature_of(const Request& request) const noexcept {
 
 Status Admission::check(Request& request) const noexcept {
   if (Status status = check_inputs(request); !status.ok()) return status;
-  if (!rules_.shapes.axis_limits.empty()) {
-    if (Status status = check_limits(request); !status.ok()) return status;
-  }
   std::uint64_t total = 0;
   for (TensorView& input : request.inputs) {
     std::uint64_t elements = 0;
@@ -122,13 +128,8 @@ Status Admission::check(Request& request) const noexcept {
     }
     input.bytes = bytes;
   }
-  for (std::size_t i = 0; i < rules_.shapes.max_bytes.size(); ++i) {
-    const std::int64_t limit = rules_.shapes.max_bytes[i];
-    const auto bytes = static_cast<std::int64_t>(request.inputs[i].bytes);
-    if (bytes <= limit) continue;
-    Status status = wrong(Reason::kTensorTooLarge, i, 0, bytes, limit);
-    status.code = ErrorCode::kInputTooLarge;
-    return status;
+  if (has_limits_) {
+    if (Status status = check_limits(request); !status.ok()) return status;
   }
   request.rows = rules_.batch_axis ? request.inputs[0].shape[0] : 0;
   request.signature = signature_of(request);
@@ -136,12 +137,13 @@ Status Admission::check(Request& request) const noexcept {
     request.cost_class = CostModel::class_of(total / static_cast<std::uint64_t>(request.rows > 0 ? request.rows : 1));
   }
   request.outputs.resize(request.output_indices.size());
+  const TensorSpec* const specs = schema_.outputs.data();  // the indices are the binding's, and good
   for (std::size_t i = 0; i < request.output_indices.size(); ++i) {
     const std::uint32_t index = request.output_indices[i];
     OutputBuffer& output = request.outputs[i];
-    output.dtype = schema_.outputs[index].dtype;
+    output.dtype = specs[index].dtype;
     if (!rules_.predictable[index]) continue;
-    output.shape = schema_.outputs[index].shape;
+    output.shape = specs[index].shape;
     if (rules_.batch_axis) output.shape[0] = request.rows;
     std::uint64_t elements = 0;
     std::uint64_t bytes = 0;

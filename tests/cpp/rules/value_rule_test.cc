@@ -224,6 +224,27 @@ TEST(ValueRule, AListHasGapsAndBothZeros) {
   EXPECT_EQ(3, status.limit);
 }
 
+TEST(ValueRule, BothZerosAreOneNumberInEveryType) {
+  const std::uint16_t zeros16[] = {0x0000, 0x8000};
+  const float zeros32[] = {0.0F, -0.0F};
+  for (const double zero : {0.0, -0.0}) {
+    InputRule low;
+    low.min = zero;
+    InputRule high;
+    high.max = zero;
+    InputRule listed;
+    listed.allowed = {Number{zero}};
+    for (const InputRule& rule : {low, high, listed}) {
+      for (const DType dtype : {DType::kFloat16, DType::kBFloat16, DType::kFloat32}) {
+        const void* const zeros = dtype == DType::kFloat32 ? static_cast<const void*>(zeros32) : zeros16;
+        Findings findings;
+        bool must_change = false;
+        EXPECT_TRUE(make_value_rule(rule, typed(dtype))->look(zeros, 2, &findings, &must_change).ok());
+      }
+    }
+  }
+}
+
 TEST(Elements, SixteenBitNumbersRoundToTheNearest) {
   for (std::uint32_t bits = 0; bits < 0x7C00; ++bits) {
     const auto here = static_cast<std::uint16_t>(bits);
