@@ -64,8 +64,8 @@ bool check(PyModel& model, PyRequest& request, std::size_t input, const TensorVi
 PyObject* copy_of(PyObject* array) { return npy_api::get().PyArray_NewCopy_(array, 0 /* C order */); }
 
 // The array stays where it is: the caller waits, or it is a copy of ours (`own`), which may be changed.
-bool check_in_place(PyModel& model, PyRequest& request, std::size_t input, PyObject* array, bool own) {
-  TensorView& view = request.inputs[input];
+bool check_in_place(PyModel& model, PyRequest& request, std::size_t input, TensorView& view, PyObject* array,
+                    bool own) {
   std::uint64_t changed = 0;
   if (!check(model, request, input, view, view.bytes, own ? array_proxy(array)->data : nullptr, &changed)) return false;
   if (changed != Model::kNeedsCopy) return true;
@@ -76,9 +76,8 @@ bool check_in_place(PyModel& model, PyRequest& request, std::size_t input, PyObj
   return check(model, request, input, view, view.bytes, array_proxy(copy)->data, &changed);
 }
 
-bool place_numbers(PyModel& model, PyRequest& request, std::size_t input, PyObject* array, bool snapshot,
-                   std::size_t copy_at) {
-  TensorView& view = request.inputs[input];
+bool place_numbers(PyModel& model, PyRequest& request, std::size_t input, TensorView& view, PyObject* array,
+                   std::byte* to) {
   constexpr int kUsable = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_ALIGNED_;
   const bool own = (array_proxy(array)->flags & kUsable) != kUsable;
   if (own) {
@@ -89,12 +88,11 @@ bool place_numbers(PyModel& model, PyRequest& request, std::size_t input, PyObje
   }
   view.data = array_proxy(array)->data;
   const bool checked = model.checked[input] != 0;
-  if (!snapshot || own) {
+  if (to == nullptr || own) {
     request.hold(array);
-    return !checked || check_in_place(model, request, input, array, own);
+    return !checked || check_in_place(model, request, input, view, array, own);
   }
   const py::object held = py::reinterpret_steal<py::object>(array);
-  std::byte* const to = request.copies.data() + copy_at;
   if (checked) {
     std::uint64_t changed = 0;
     if (!check(model, request, input, view, view.bytes, to, &changed)) return false;
@@ -253,18 +251,19 @@ bool place_inputs(PyModel& model, PyRequest& request, bool snapshot) {
     for (const TensorView& view : request.inputs) total += (view.bytes + 63) / 64 * 64;
     request.copies.resize(total);
   }
-  std::size_t at = 0;
+  std::byte* to = snapshot ? request.copies.data() : nullptr;
   bool strings = false;
   for (std::size_t i = 0; i < request.given.size(); ++i) {
-    const std::size_t bytes = (request.inputs[i].bytes + 63) / 64 * 64;
+    TensorView& view = request.inputs[i];
+    const std::size_t bytes = view.bytes;  // before strings say what they take
     PyObject* const array = request.given[i].release().ptr();
-    if (request.inputs[i].dtype == DType::kString) {
+    if (view.dtype == DType::kString) {
       strings = true;
       if (!place_strings(model, request, i, array)) return false;
-    } else if (!place_numbers(model, request, i, array, snapshot, at)) {
+    } else if (!place_numbers(model, request, i, view, array, to)) {
       return false;
     }
-    at += bytes;
+    if (snapshot) to += (bytes + 63) / 64 * 64;
   }
   return !strings || finish_strings(model, request);
 }
