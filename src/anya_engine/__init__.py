@@ -37,12 +37,15 @@ from .errors import (
     UntrustedKey,
 )
 from .rules import DimRule, InputRule, OutputRule
+from .strategies import BlueGreen, Canary, Shadow
 
 __all__ = [
     "AnyaError",
     "ApplyError",
     "Attempt",
     "BatchingConfig",
+    "BlueGreen",
+    "Canary",
     "Cancelled",
     "ConfigError",
     "DeadlineExceeded",
@@ -59,6 +62,7 @@ __all__ = [
     "InputRule",
     "InputTooLarge",
     "InvalidInput",
+    "MetricEvidence",
     "ModelConfig",
     "ModelHealth",
     "ModelInfo",
@@ -74,7 +78,11 @@ __all__ = [
     "RegistryRollback",
     "Response",
     "Revoked",
+    "RolloutEvent",
+    "RolloutStatus",
     "RunTime",
+    "Shadow",
+    "ShadowReport",
     "SignatureInvalid",
     "SignatureMalformed",
     "SignatureMissing",
@@ -91,7 +99,19 @@ __all__ = [
 try:
     from ._core import Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
     from ._engine import Engine
-    from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response, TensorSpec
+    from ._info import (
+        Attempt,
+        EngineStats,
+        Health,
+        MetricEvidence,
+        ModelHealth,
+        ModelInfo,
+        Response,
+        RolloutEvent,
+        RolloutStatus,
+        ShadowReport,
+        TensorSpec,
+    )
 except ModuleNotFoundError as error:
     # Only when it is the extension that is missing: any other missing module says so itself.
     if error.name == f"{__name__}._core":
