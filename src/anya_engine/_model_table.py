@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from . import _checks as check
 from . import _core
+from ._core_rules import schema_reader
 from ._cuda import preload_cuda
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
@@ -65,7 +66,9 @@ class ModelTable:
             if _asks_for_cuda(config.providers):
                 preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
             where = source if isinstance(source, bytes) else fspath(source)
-            model = self._core.load(*key, where, core_options(config))
+            origin = "bytes" if isinstance(where, bytes) else f"'{where}'"
+            read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
+            model = self._core.load(*key, where, core_options(config), read_schema)
             if isinstance(where, str):
                 self._warm_up(model, where)
             with self._lock:
