@@ -25,7 +25,7 @@ bool answer(PyModel& model, PyRequest& request) {
   PyThreadState* const state = PyEval_SaveThread();
   ended = model.model->run_here(request);
   if (!ended) {
-    Request* const only = &request;
+    Request* only = &request;
     queued = model.model->enqueue({&only, 1}, /*watch_deadlines=*/false, refusal);
     // The common case: one wait, no signal, no deadline passing; the rest goes through wait_for.
     if (queued == 1) ended = request.wait(request.deadline) == Request::Wait::kEnded;

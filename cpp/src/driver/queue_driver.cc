@@ -88,7 +88,7 @@ void QueueDriver::send() {
   const Nanos now = all ? 0 : model_.now();
   for (std::size_t i = sent; i < outgoing_.size(); ++i) {
     auto* const request = static_cast<LoadRequest*>(outgoing_[i]);
-    recorder_.refused(refusal, request->measured, now);
+    recorder_.refused(request->status, request->measured, now);
     request->release();  // what was to be the queue's
     request->release();  // ours
   }
