@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every check of the project, each one command: `nox -s NAME`; `nox -l` lists them.
 
-Needed on the machine: Python, a C++20 compiler and OpenSSL's headers. Everything else comes from PyPI.
+Needed on the machine: Python, a C++20 compiler and OpenSSL's headers. Everything else comes from PyPI, but for
+what two sessions need of Debian: `relacy` and `memcheck`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 JOBS = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(len(os.sched_getaffinity(0)))
 # What the extension is made of: a wheel older than one of these is built anew.
 WHEEL_SOURCES = ("CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE", "cpp", "bindings", "src")
-CPP_FOLDERS = ("cpp", "bindings", "tests/cpp", "benchmarks/cpp")
+CPP_FOLDERS = ("cpp", "bindings", "tests/cpp", "tests/linearizability", "tests/relacy", "benchmarks/cpp")
 
 
 def group(*names: str) -> list[str]:
@@ -78,11 +79,15 @@ def install(session: nox.Session, *groups: str, extras: str = "cpu,tools") -> No
     session.install("--no-deps", "--force-reinstall", "--quiet", str(wheel))
 
 
+def runtime_library(session: nox.Session) -> str:
+    """Return the path of the session's libonnxruntime."""
+    capi = Path(answer(session, "import onnxruntime; print(onnxruntime.__file__)")).parent / "capi"
+    return str(next(capi.glob("libonnxruntime.so.*")))
+
+
 def ctest(session: nox.Session, folder: str, *options: str, arguments: Sequence[str] = ()) -> None:
     """Configure, build and run the C++ tests in build/<folder>."""
     build = BUILD / folder
-    capi = Path(answer(session, "import onnxruntime; print(onnxruntime.__file__)")).parent / "capi"
-    library = next(capi.glob("libonnxruntime.so.*"))
     session.run(
         *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DANYA_BUILD_TESTS=ON"),
         *("-DANYA_BUILD_BINDINGS=OFF", "-DANYA_WERROR=ON", f"-DANYA_TEST_PYTHON={session.bin}/python"),
@@ -94,7 +99,7 @@ def ctest(session: nox.Session, folder: str, *options: str, arguments: Sequence[
     fixed = ["setarch", platform.machine(), "-R"]
     if "thread" in folder and shutil.which("setarch") and subprocess.run([*fixed, "true"], check=False).returncode == 0:
         command = fixed + command  # ThreadSanitizer's fixed map of memory and randomised addresses do not agree
-    session.run(*command, external=True, env={"ANYA_TEST_ORT_LIBRARY": str(library)})
+    session.run(*command, external=True, env={"ANYA_TEST_ORT_LIBRARY": runtime_library(session)})
 
 
 @nox.session
@@ -140,19 +145,113 @@ def tests_cpp(session: nox.Session) -> None:
     ctest(session, "tests", arguments=session.posargs)
 
 
+def debian(session: nox.Session, package: str, brings: str) -> None:
+    """See that a program or a header is there; else install the Debian package that brings it, or say which it is."""
+    if shutil.which(brings) or any(Path(root, "include", brings).exists() for root in ("/usr", "/usr/local")):
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        session.error(f"{brings} is missing: apt-get install {package}")
+    session.run("apt-get", "update", "--quiet", external=True, silent=True)
+    session.run("apt-get", "install", "--yes", "--quiet", package, external=True, silent=True)
+
+
+def compilers(library: str) -> str:
+    """Return the path of a library that belongs to the C++ compiler."""
+    compiler = os.environ.get("CXX", "c++")
+    done = subprocess.run([compiler, f"-print-file-name={library}"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 @nox.session
 @nox.parametrize("kind", ["address", "thread"])
 def sanitize(session: nox.Session, kind: str) -> None:
-    """Run the C++ tests under AddressSanitizer with UndefinedBehaviorSanitizer, or under ThreadSanitizer."""
-    session.install(*group("build", "models"))
+    """Run C++ tests and the extension's under AddressSanitizer with UndefinedBehaviorSanitizer, or ThreadSanitizer."""
+    session.install(*group("build", "test"), *PROJECT["project"]["dependencies"])
     kinds = "address;undefined" if kind == "address" else "thread"
     session.env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1"
     session.env["UBSAN_OPTIONS"] = "print_stacktrace=1"
     # ONNX Runtime is not instrumented: its own locking is half seen, and its threads would seem to race.
     session.env["TSAN_OPTIONS"] = "halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1"
     # Warnings are held by the plain build; instrumented code makes GCC guess wrong about what is uninitialised.
-    options = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", f"-DANYA_SANITIZE={kinds}", "-DANYA_WERROR=OFF")
-    ctest(session, f"sanitize-{kind}", *options, arguments=session.posargs)
+    # Lightly optimised, with line tables: the compiler takes most of the session's time.
+    light = "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1"
+    options = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", light, f"-DANYA_SANITIZE={kinds}", "-DANYA_WERROR=OFF")
+    pybind = answer(session, "import pybind11; print(pybind11.get_cmake_dir())")
+    extension = ("-DANYA_BUILD_BINDINGS=ON", f"-Dpybind11_DIR={pybind}", f"-DPython_EXECUTABLE={session.bin}/python")
+    ctest(session, f"sanitize-{kind}", *options, *extension, arguments=session.posargs)
+    if not session.posargs:
+        sanitize_extension(session, kind)
+
+
+def sanitize_extension(session: nox.Session, kind: str) -> None:
+    """Run what crosses between Python and the core on the instrumented extension, in an uninstrumented Python."""
+    build = BUILD / f"sanitize-{kind}"
+    package = build / "package" / "anya_engine"
+    shutil.rmtree(package.parent, ignore_errors=True)
+    shutil.copytree(ROOT / "src" / "anya_engine", package, ignore=shutil.ignore_patterns("_core*.so", "__pycache__"))
+    shutil.copy2(next((build / "bindings").glob("_core*.so")), package)
+    environment = {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    if kind == "address":
+        # libstdc++ with it: the sanitizer looks for the real __cxa_throw when it starts.
+        environment["LD_PRELOAD"] = f"{compilers('libasan.so')} {compilers('libstdc++.so')}"
+        environment["PYTHONMALLOC"] = "malloc"  # Python's own allocator would hide overruns and leaks
+        # Two frames, so that the suppressions see who allocated; more for a closer look at a report.
+        environment["ASAN_OPTIONS"] = f"{session.env['ASAN_OPTIONS']}:detect_leaks=1:malloc_context_size=2"
+        leaks = ROOT / "tests" / "sanitizers" / "lsan.supp"
+        environment["LSAN_OPTIONS"] = f"suppressions={leaks}:print_suppressions=0"
+    else:
+        environment["LD_PRELOAD"] = compilers("libtsan.so")
+    fixed = ["setarch", platform.machine(), "-R"]
+    if kind == "thread" and subprocess.run([*fixed, "true"], check=False).returncode == 0:
+        command = fixed + command
+    files = ("infer", "async", "async_ends", "future", "chaos", "lifecycle", "batching", "bad_input")
+    tests = [f"tests/python/test_{name}.py" for name in files]
+    session.run(*command, *tests, external=True, env=environment)
+
+
+@nox.session
+def relacy(session: nox.Session) -> None:
+    """Put the lock-free parts through relacy's schedules; `-- long` takes minutes and looks further."""
+    debian(session, "relacy-dev", "relacy/relacy.hpp")
+    session.install(*group("build"))
+    build = BUILD / "relacy"
+    session.run(
+        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DANYA_RELACY=ON", "-DANYA_WERROR=ON"),
+        "-DANYA_BUILD_BINDINGS=OFF",
+        silent=True,
+    )
+    session.run("cmake", "--build", str(build), "--parallel", JOBS, "--target", "anya_relacy")
+    for model in sorted((ROOT / "tests" / "relacy").glob("*_model.cc")):
+        session.run(str(build / "tests" / "relacy" / model.stem), *session.posargs, external=True)
+
+
+# What allocates, parses or hands memory between threads; the rest would only repeat it.
+MEMCHECKED = (
+    *("admission", "batch", "batch_former", "batcher", "batcher_close", "completion_queue", "deadline_timer"),
+    *("event_count", "model_files", "request", "wire_walk"),
+)
+
+
+@nox.session
+def memcheck(session: nox.Session) -> None:
+    """Run some C++ tests and one short run of the engine under valgrind. Arguments after `--` choose the C++ tests."""
+    debian(session, "valgrind", "valgrind")
+    install(session, "build", "test")
+    names = [f"{name}_test" for name in MEMCHECKED if not session.posargs or name in session.posargs]
+    ctest(session, "tests", arguments=("-R", f"^({'|'.join(names)})$"))  # builds; what fails here needs no valgrind
+    valgrind = ["valgrind", "--quiet", "--error-exitcode=99", "--num-callers=24"]
+    valgrind.append(f"--suppressions={ROOT / 'tests' / 'sanitizers' / 'valgrind.supp'}")
+    models = BUILD / "tests" / "test-models"
+    environment = {"ANYA_TEST_MODELS": str(models), "ANYA_TEST_ORT_LIBRARY": runtime_library(session)}
+    for name in names:
+        program = str(BUILD / "tests" / "tests" / "cpp" / name)
+        full = ["--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite"]
+        session.run(*valgrind, *full, program, external=True, env=environment)
+    if not session.posargs:
+        # Python's and ONNX Runtime's leaks are the address sanitizer's subject: here, what is read and written.
+        environment |= {"PYTHONMALLOC": "malloc", "PYTHONPATH": str(ROOT / "tests")}
+        session.run(*valgrind, f"{session.bin}/python", "tests/sanitizers/short_run.py", external=True, env=environment)
 
 
 @nox.session

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from conformance.compare import differences
@@ -14,6 +14,8 @@ import anya_engine as anya
 
 #: What no wait here should ever take.
 HUNG = 120.0
+#: Times to ask at most until some answers came from a shared run.
+ROUNDS = 40
 
 
 def by_tasks(engine: anya.Engine, name: str, requests: Sequence[Any], *, in_flight: int = 64) -> list[anya.Response]:
@@ -54,6 +56,23 @@ def by_threads(engine: anya.Engine, name: str, requests: Sequence[Any], *, threa
     if errors:
         raise errors[0]
     return [answers[index] for index in range(len(requests))]
+
+
+def until_shared(
+    ask: Callable[..., list[anya.Response]], engine: anya.Engine, name: str, requests: Sequence[Any], input_name: str
+) -> tuple[list[anya.Response], int]:
+    """Ask for everything, again and again until some rows shared a run: all answers, and how many were in company.
+
+    Where the engine has learned that a batch does not pay, it has to forget that first: then it tries.
+    """
+    answers: list[anya.Response] = []
+    for _ in range(ROUNDS):
+        engine.reset_run_times(name)
+        answers += ask(engine, name, requests)
+        rows = (len(requests[index % len(requests)][input_name]) for index in range(len(answers)))
+        if shared := sum(own < answer.batch_size for own, answer in zip(rows, answers, strict=True)):
+            return answers, shared
+    return answers, 0
 
 
 def wrong_answers(

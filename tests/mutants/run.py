@@ -89,11 +89,12 @@ def run(*command: str) -> subprocess.CompletedProcess[str] | None:
         return None
 
 
-def configure() -> None:
-    """Configure the C++ build of the copy."""
+def configure(*, relacy: bool) -> None:
+    """Configure the C++ build of the copy; the models need relacy's headers."""
     done = run(
         *("cmake", "-S", str(TREE), "-B", str(HOME / "build"), "-G", "Ninja", "-DANYA_BUILD_TESTS=ON"),
         *("-DANYA_BUILD_BINDINGS=OFF", "-DCMAKE_BUILD_TYPE=Debug", f"-DANYA_TEST_PYTHON={sys.executable}"),
+        f"-DANYA_RELACY={'ON' if relacy else 'OFF'}",
     )
     if done is None or done.returncode != 0:
         sys.exit(f"cmake failed:\n{done.stderr if done else 'it did not end'}")
@@ -108,7 +109,7 @@ def outcome(test: str) -> str:
         if done is not None and done.returncode not in {0, 1, 2}:
             sys.exit(f"{test}: pytest could not run:\n{done.stdout}\n{done.stderr}")
     else:
-        targets = [what, "anya_models_ort", "anya_models_catalogue"]
+        targets = [what] if what.endswith("_model") else [what, "anya_models_ort", "anya_models_catalogue"]
         built = run("cmake", "--build", str(HOME / "build"), "--parallel", "2", "--target", *targets)
         if built is None or built.returncode != 0:
             print(built.stdout if built else "the build did not end", file=sys.stderr)
@@ -124,7 +125,7 @@ def main(chosen: list[str]) -> int:
     mutants = [each for each in mutants if not chosen or any(part in each.name for part in chosen)]
     synchronise()
     if any(each.noticed_by.startswith("ctest:") for each in mutants):
-        configure()
+        configure(relacy=any(each.noticed_by.endswith("_model") for each in mutants))
     for test in sorted({each.noticed_by for each in mutants}):
         if outcome(test) != "passed":
             sys.exit(f"{test} does not pass on the unbroken code")

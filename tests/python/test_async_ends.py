@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -206,10 +208,29 @@ def test_loops_closed_before_their_turn_was_over(engine: anya.Engine, load: Load
         asked = engine.infer_async("unnamed_batch", floats(1, 3))
         loop.call_soon(loop.stop)
         loop.call_soon(asked.send, None)
+        loop.call_soon(str)  # company in that turn: else the request would go in at once
         loop.run_forever()
         loop.close()
         asked.close()
     assert open_descriptors() <= before + 3
+
+
+def test_close_lets_go_of_a_loop_closed_before_its_turn_was_over(engine: anya.Engine, load: Load) -> None:
+    """Once the engine is closed, nothing keeps a loop whose last requests never went in: not the requests either."""
+    load("unnamed_batch")
+    loop = asyncio.new_event_loop()
+    asked = engine.infer_async("unnamed_batch", floats(1, 3))
+    loop.call_soon(loop.stop)
+    loop.call_soon(asked.send, None)
+    loop.call_soon(str)  # company in that turn: else the request would go in at once
+    loop.run_forever()
+    loop.close()
+    asked.close()
+    seen = weakref.ref(loop)
+    del loop, asked
+    engine.close()
+    gc.collect()
+    assert seen() is None
 
 
 @on_every_loop

@@ -132,7 +132,11 @@ def test_bench_interrupted_ends_in_one_line(
         yield lambda _: signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(_bench, "progress", interrupting)
-    assert_refused(run(capsys, "bench", model("tiny"), "--seconds", 3600, "--no-baseline"), "interrupted")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
+    try:
+        assert_refused(run(capsys, "bench", model("tiny"), "--seconds", 3600, "--no-baseline"), "interrupted")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_without_rich_there_is_no_bar_and_no_complaint(

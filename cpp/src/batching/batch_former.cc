@@ -116,7 +116,7 @@ Nanos BatchFormer::linger_until(Nanos now, const Request& first, std::int64_t wa
 
 // No further than pays.
 std::int64_t BatchFormer::most_rows(const RowCosts* costs, const Instances& instances) const noexcept {
-  std::int64_t paying = costs == nullptr ? INT64_MAX : costs->paying_rows(instances.per_run);
+  std::int64_t paying = costs == nullptr ? INT64_MAX : costs->paying_rows(instances.per_run, instances.hop);
   if (instances.turn % kExploreEvery == kExploreEvery - 1 && paying < limits_.max_rows) paying *= 2;
   return std::max<std::int64_t>(1, std::min(limits_.max_rows, paying));
 }

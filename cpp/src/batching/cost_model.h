@@ -62,8 +62,8 @@ class RowCosts {
   // The largest batch that pays: the smallest power of two of rows whose cost per row is within 3 % of the best known.
   // If that is the largest that is known: one step more, as soon as it has been seen often enough; so sizes grow from
   // the smallest, and a model whose rows gain nothing from company never makes anybody wait for a large run.
-  // `per_run`: what a run costs besides, whatever its rows.
-  [[nodiscard]] std::int64_t paying_rows(Nanos per_run = 0) const noexcept {
+  // `per_run`: what a run costs besides, whatever its rows. `free`: so short a run needs no proof that it pays.
+  [[nodiscard]] std::int64_t paying_rows(Nanos per_run = 0, Nanos free = 0) const noexcept {
     Nanos best = 0;
     std::size_t best_at = 0;
     for (std::size_t at = 0; at < kBuckets; ++at) {
@@ -74,11 +74,11 @@ class RowCosts {
     }
     if (!grows_.load(std::memory_order_relaxed)) return INT64_MAX;
     const std::int64_t rows = std::int64_t{1} << best_at;
-    if (best == 0 || !is_known(rows)) return rows;
+    if (best == 0 || !is_known(rows)) return std::max(rows, rows_within(free));
     for (std::size_t at = best_at + 1; at < kBuckets; ++at) {
       if (is_known(std::int64_t{1} << at)) return rows;
     }
-    return 2 * rows;
+    return std::max(2 * rows, rows_within(free));
   }
 
   // Seen often enough to say that it does not pay.

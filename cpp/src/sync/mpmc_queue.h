@@ -21,9 +21,11 @@ namespace anya {
 //   filled yet. So a pop can miss an element whose push has begun but not returned; a caller that must not miss it is
 //   woken by the pusher afterwards.
 // Shutdown: none here; sleeping and waking are EventCount's subject.
-// Proof: `Atom` replaces std::atomic in tests that schedule every interleaving (relacy) or yield at random.
+// Proof: `Atom` replaces std::atomic in tests that schedule every interleaving (relacy) or yield at random; `Plain`
+//   holds the values, for a test that looks for races on them.
 // Form: the array queue of D. Vyukov (2010): each cell carries the ticket that may use it next.
-template <typename T, template <typename> class Atom = std::atomic>
+template <typename T, template <typename> class Atom = std::atomic,
+          template <typename> class Plain = std::type_identity_t>
 class MpmcQueue {
   static_assert(std::is_trivially_copyable_v<T>);
 
@@ -81,7 +83,7 @@ class MpmcQueue {
  private:
   struct Cell {
     Atom<std::size_t> ticket{0};
-    T value{};
+    Plain<T> value{};
   };
 
   static std::size_t checked(std::size_t capacity) {

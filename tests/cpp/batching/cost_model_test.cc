@@ -121,6 +121,20 @@ TEST(RowCosts, WhatARunCostsBesidesCountsForTheSmallOnes) {
   EXPECT_FALSE(cost.half_is_as_good(8, 1600));  // 1400 and 1200
 }
 
+TEST(RowCosts, ShortRunsNeedNoProof) {
+  RowCosts cost;
+  cost.grow();
+  EXPECT_EQ(cost.paying_rows(0, 50'000), 1);  // nothing is known
+  cost.observe(1, 5'000);
+  EXPECT_EQ(cost.paying_rows(0, 50'000), 8);  // 40 us at most
+  cost.observe(8, 20'000);
+  EXPECT_EQ(cost.paying_rows(0, 50'000), 16);
+  cost.seed(1, 5'000);
+  cost.seed(8, 40'000);
+  cost.seed(16, 160'000);
+  EXPECT_EQ(cost.paying_rows(0, 50'000), 8);  // larger ones are known not to pay
+}
+
 TEST(RowCosts, ASizeIsNotSaidNotToPayBeforeItWasSeenOften) {
   RowCosts cost;
   cost.seed(2, 1000);
