@@ -38,6 +38,8 @@ py::handle class_for(ErrorCode code) {
 }
 
 py::object field_of(const Detail& detail) {
+  if (detail.status.reason == Reason::kTimeoutTooLong) return py::str("timeout");
+  if (detail.status.reason == Reason::kPriorityOutOfRange) return py::str("priority");
   const auto index = static_cast<std::size_t>(detail.status.tensor);
   if (detail.schema == nullptr || detail.status.tensor < 0 || index >= detail.schema->inputs.size()) return py::none();
   return py::str(detail.schema->inputs[index].name);
@@ -50,6 +52,13 @@ py::object number_or_type(const Detail& detail, std::int64_t value) {
   }
   if (detail.status.reason == Reason::kNone || detail.status.reason == Reason::kText) return py::none();
   return py::int_(value);
+}
+
+py::object predicted_wait(const Detail& detail) {
+  const bool in_value = detail.status.reason == Reason::kCannotSuffice;
+  const std::int64_t nanos = in_value ? detail.status.value : detail.status.predicted;
+  if (nanos < 0) return py::none();
+  return py::float_(static_cast<double>(nanos) * 1e-9);
 }
 
 }  // namespace
@@ -82,7 +91,9 @@ void register_errors(py::module_& module) {
           "What was given, or None.")
       .def_property_readonly(
           "limit", [](const Detail& self) { return number_or_type(self, self.status.limit); },
-          "What would have been allowed, or None.");
+          "What would have been allowed, or None.")
+      .def_property_readonly("predicted_wait", &predicted_wait,
+                             "Seconds that the request would have waited or taken; None when nobody knows.");
   py::register_exception_translator([](std::exception_ptr pending) {
     try {
       if (pending) std::rethrow_exception(pending);

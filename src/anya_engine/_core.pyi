@@ -24,6 +24,7 @@ __all__: list[str] = [
     "ModelOptions",
     "ModelStats",
     "ProviderOptions",
+    "QueuePolicyOptions",
     "RunTime",
     "SessionOptions",
     "drive",
@@ -48,18 +49,45 @@ class Detail:
         What would have been allowed, or None.
         """
     @property
+    def predicted_wait(self) -> typing.Any:
+        """
+        Seconds that the request would have waited or taken; None when nobody knows.
+        """
+    @property
     def value(self) -> typing.Any:
         """
         What was given, or None.
         """
+
+class QueuePolicyOptions:
+    """
+    How requests of a level wait; see QueuePolicy.
+    """
+
+    allow_timeout_override: bool
+    timeout_action: str
+    def __init__(self) -> None: ...
+    @property
+    def default_timeout_microseconds(self) -> int: ...
+    @default_timeout_microseconds.setter
+    def default_timeout_microseconds(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_queue_size(self) -> int: ...
+    @max_queue_size.setter
+    def max_queue_size(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 
 class BatchingOptions:
     """
     How requests share a run; see BatchingConfig.
     """
 
+    default_queue_policy: QueuePolicyOptions
     force: bool
     def __init__(self) -> None: ...
+    @property
+    def default_priority_level(self) -> int: ...
+    @default_priority_level.setter
+    def default_priority_level(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     @property
     def max_batch_size(self) -> int: ...
     @max_batch_size.setter
@@ -76,6 +104,24 @@ class BatchingOptions:
     def max_queue_size(self) -> int: ...
     @max_queue_size.setter
     def max_queue_size(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def priority_levels(self) -> int: ...
+    @priority_levels.setter
+    def priority_levels(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def priority_queue_policy(self) -> list[tuple[int, QueuePolicyOptions]]: ...
+    @priority_queue_policy.setter
+    def priority_queue_policy(
+        self, arg0: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, QueuePolicyOptions]]
+    ) -> None: ...
+    @property
+    def queue_delay_interval_microseconds(self) -> int: ...
+    @queue_delay_interval_microseconds.setter
+    def queue_delay_interval_microseconds(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def queue_delay_target_microseconds(self) -> int: ...
+    @queue_delay_target_microseconds.setter
+    def queue_delay_target_microseconds(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 
 class ProviderOptions:
     """
@@ -133,6 +179,10 @@ class ModelOptions:
     @batch_check_rtol.setter
     def batch_check_rtol(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
     @property
+    def default_timeout(self) -> float: ...
+    @default_timeout.setter
+    def default_timeout(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
     def instances(self) -> int: ...
     @instances.setter
     def instances(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
@@ -140,6 +190,10 @@ class ModelOptions:
     def max_request_bytes(self) -> int: ...
     @max_request_bytes.setter
     def max_request_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_timeout(self) -> float: ...
+    @max_timeout.setter
+    def max_timeout(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
 
 class HistogramSnapshot:
     """
@@ -214,6 +268,10 @@ class ModelStats:
     def run_times(self) -> list[RunTime]: ...
     @property
     def splits(self) -> int: ...
+    @property
+    def stuck_runs(self) -> int: ...
+    @property
+    def terminated_runs(self) -> int: ...
     @property
     def version(self) -> str: ...
 

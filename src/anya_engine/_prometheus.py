@@ -58,6 +58,12 @@ class EngineCollector(Collector):
         depth = GaugeMetricFamily("anya_queue_depth", "Requests waiting now.", labels=_LABELS)
         in_flight = GaugeMetricFamily("anya_inflight_requests", "Requests accepted and not ended.", labels=_LABELS)
         workers = GaugeMetricFamily("anya_workers", "Instances of the model.", labels=_LABELS)
+        stuck = GaugeMetricFamily(
+            "anya_stuck_runs", "Runs that were told to stop over a second ago and have not.", labels=_LABELS
+        )
+        terminated = CounterMetricFamily(
+            "anya_terminated_runs", "Runs stopped because nobody waited for them any more.", labels=_LABELS
+        )
         durations = {
             "request_duration": _seconds("anya_request_duration_seconds", "From acceptance to the outcome."),
             "queue_duration": _seconds("anya_queue_duration_seconds", "From acceptance to the start of the run."),
@@ -76,9 +82,11 @@ class EngineCollector(Collector):
             depth.add_metric(labels, model.queue_depth)
             in_flight.add_metric(labels, model.in_flight)
             workers.add_metric(labels, model.instances)
+            stuck.add_metric(labels, model.stuck_runs)
+            terminated.add_metric(labels, model.terminated_runs)
             for field, family in durations.items():
                 _add_histogram(family, labels, getattr(model, field))
-        yield from (requests, errors, depth, in_flight, workers, *durations.values())
+        yield from (requests, errors, depth, in_flight, workers, stuck, terminated, *durations.values())
 
 
 def _seconds(name: str, documentation: str) -> HistogramMetricFamily:

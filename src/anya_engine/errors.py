@@ -66,7 +66,7 @@ __all__ = [
 ]
 
 
-_FACTS = ("field", "limit", "value")
+_FACTS = ("field", "limit", "value", "predicted_wait")
 
 
 class AnyaError(Exception):
@@ -82,6 +82,7 @@ class AnyaError(Exception):
         field: What is at fault: an input's name, or the path of a configuration field.
         limit: What would have been allowed.
         value: What was given.
+        predicted_wait: Seconds that the request would have waited or taken, where a refusal rests on that.
         attempts: What an exhausted fallback chain tried, in order, each with its error.
     """
 
@@ -92,6 +93,7 @@ class AnyaError(Exception):
     field: str | None
     limit: Any
     value: Any
+    predicted_wait: float | None
     attempts: tuple[Any, ...]
 
     def __init__(
@@ -244,7 +246,11 @@ class InputTooLarge(InvalidInput):
 
 
 class Overloaded(AnyaError):
-    """Refused at the door: the queue is full, or admission said no."""
+    """Refused at the door: the queue is full, or holds more than it can serve in time.
+
+    `value` is how many requests wait, `limit` the bound that refused this one (of their number; nanoseconds where it is
+    the queue's delay), `predicted_wait` how long it would have waited, in seconds.
+    """
 
     code = "OVERLOADED"
     starts_fallback = True

@@ -47,8 +47,8 @@ struct BatchingOptions {
   QueuePolicyOptions default_queue_policy;
   std::vector<std::pair<int, QueuePolicyOptions>> priority_queue_policy;
   // When no request has waited less than this for an interval, the queue holds more than it can serve in time: what
-  // would have to wait longer is refused until the waits are half of it. 0: half of the model's default_timeout; without
-  // one, never.
+  // would have to wait longer is refused until the waits are half of it. 0: half of the model's default_timeout;
+  // without one, never.
   std::int64_t queue_delay_target_microseconds = 0;
   std::int64_t queue_delay_interval_microseconds = 100000;
   // True: batch even if the load-time check says that rows depend on their company. Answers may then differ.

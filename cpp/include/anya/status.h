@@ -64,13 +64,13 @@ enum class Reason : std::uint8_t {
   kExpiredInQueue,  // value: nanoseconds of the timeout
   kExpired,         // value: nanoseconds of the timeout; queued or running
   kCancelled,
-  kQueueTimeout,       // value: nanoseconds waited; limit: nanoseconds that the level's policy allows
-  kCannotSuffice,      // value: nanoseconds predicted until the answer; limit: nanoseconds left
-  kLevelFull,          // value: requests of the level waiting; limit: its max_queue_size
-  kQueueDelay,         // value: requests waiting ahead; limit: nanoseconds of the target; `predicted`
-  kTimeoutTooLong,     // value: nanoseconds asked; limit: nanoseconds of max_timeout
-  kPriorityOutOfRange, // value: the priority given; limit: priority_levels
-  kRequestTooLarge,  // value: bytes asked; limit: max_request_bytes
+  kQueueTimeout,        // value: nanoseconds waited; limit: nanoseconds that the level's policy allows
+  kCannotSuffice,       // value: nanoseconds predicted until the answer; limit: nanoseconds left
+  kLevelFull,           // value: requests of the level waiting; limit: its max_queue_size
+  kQueueDelay,          // value: requests waiting ahead; limit: nanoseconds of the target; `predicted`
+  kTimeoutTooLong,      // value: nanoseconds asked; limit: nanoseconds of max_timeout
+  kPriorityOutOfRange,  // value: the priority given; limit: priority_levels
+  kRequestTooLarge,     // value: bytes asked; limit: max_request_bytes
   // Inputs against the schema; `tensor` is the input's index.
   kWrongDType,      // value: the DType given; limit: the DType wanted
   kWrongRank,       // value: rank given; limit: rank wanted

@@ -90,12 +90,13 @@ std::string sentence(const Status& status, const ModelSchema* schema) {
              duration(status.limit) + " (default_timeout_microseconds); lower the load, or add instances";
     case Reason::kCannotSuffice:
       return "the time left is " + duration(status.limit) + ", the answer is predicted to take " +
-             duration(status.value) + ", so the request was not run; raise the timeout, lower the load, or add instances";
+             duration(status.value) +
+             ", so the request was not run; raise the timeout, lower the load, or add instances";
     case Reason::kTimeoutTooLong:
       return "timeout is " + duration(status.value) + ", max_timeout is " + duration(status.limit);
     case Reason::kPriorityOutOfRange:
-      return "priority is " + std::to_string(status.value) + "; the model has priority_levels=" +
-             std::to_string(status.limit) + ", it takes 1 (highest) to that";
+      return "priority is " + std::to_string(status.value) +
+             "; the model has priority_levels=" + std::to_string(status.limit) + ", it takes 1 (highest) to that";
     case Reason::kCancelled:
       return "cancelled by the caller";
     case Reason::kRequestTooLarge:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -40,8 +41,16 @@ struct Instance {
   std::vector<OutputBuffer> outputs;
   std::vector<Request*> batch;
   std::vector<Request*> dead;
+  bool left_others = false;  // when its batch was formed, others went on waiting
   std::vector<CompletionQueue*> signals;
 };
+
+// A request without rows of its own counts as one.
+inline std::int64_t rows_of(std::span<Request* const> requests) noexcept {
+  std::int64_t rows = 0;
+  for (const Request* request : requests) rows += std::max<std::int64_t>(1, request->rows);
+  return rows;
+}
 
 // Runs one request where it lies: its own inputs, its own outputs. Never throws.
 Status run_alone(Session& session, Instance& instance, Request& request) noexcept;

@@ -105,6 +105,21 @@ Request* BatchFormer::pop(std::size_t at) noexcept {
   return &request;
 }
 
+Nanos BatchFormer::least_wait(Nanos now, std::span<Request* const> batch) const noexcept {
+  Nanos least = kNever;
+  int lowest = 0;
+  const auto look_at = [&](const Request& request) {
+    const Nanos waited = now - request.accepted_at;
+    least = request.level > lowest ? waited : request.level == lowest ? std::min(least, waited) : least;
+    lowest = std::max<int>(lowest, request.level);
+  };
+  for (const Request* request : batch) look_at(*request);
+  for (const Bucket& bucket : buckets_) {
+    if (bucket.level > lowest) look_at(bucket.line.front());
+  }
+  return least;
+}
+
 // Waiting pays only while others arrive: another request than the oldest must have come within the last delay.
 Nanos BatchFormer::linger_until(Nanos now, const Request& first, std::int64_t waiting,
                                 std::int64_t most) const noexcept {
@@ -150,9 +165,8 @@ bool BatchFormer::fill_from(std::size_t at, Filling& filling, std::vector<Reques
                             std::vector<Request*>& dead) noexcept {
   for (;;) {
     const Bucket& bucket = buckets_[at];
-    if (!batch.empty() &&
-        (!limits_.batchable || filling.rows >= filling.share ||
-         filling.rows + rows_of(bucket.line.front()) > limits_.max_rows)) {
+    if (!batch.empty() && (!limits_.batchable || filling.rows >= filling.share ||
+                           filling.rows + rows_of(bucket.line.front()) > limits_.max_rows)) {
       return false;
     }
     const std::size_t buckets = buckets_.size();
@@ -177,8 +191,8 @@ bool BatchFormer::fill_from(std::size_t at, Filling& filling, std::vector<Reques
 void BatchFormer::rescue(Filling& filling, std::vector<Request*>& batch, std::vector<Request*>& dead) const noexcept {
   while (filling.doomed > 0) {
     Request* const request = dead.back();
-    if (!batch.empty() && (!limits_.batchable || filling.rows >= filling.share ||
-                           filling.rows + rows_of(*request) > limits_.max_rows)) {
+    if (!batch.empty() &&
+        (!limits_.batchable || filling.rows >= filling.share || filling.rows + rows_of(*request) > limits_.max_rows)) {
       return;
     }
     request->predicted_run = 0;
@@ -210,7 +224,8 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
     filling.now = now;
     filling.share = share_of(waiting, costs, instances, most);
     const std::int64_t taken = limits_.batchable ? filling.share : 1;
-    if (costs != nullptr && waiting > taken * std::max<std::int64_t>(1, instances.idle)) filling.in_time = now + with_room(costs->at_least(taken));
+    if (costs != nullptr && waiting > taken * std::max<std::int64_t>(1, instances.idle))
+      filling.in_time = now + with_room(costs->at_least(taken));
     bool more = fill_from(leading, filling, batch, dead);
     while (more && limits_.batchable) {
       const Request* const any = !batch.empty() ? batch.front() : dead.back();

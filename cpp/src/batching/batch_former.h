@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "anya/clock.h"
@@ -55,6 +56,9 @@ class BatchFormer {
   Nanos poll(Nanos now, Instances instances, std::vector<Request*>& batch, std::vector<Request*>& dead);
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  // The least wait in the lowest level of those in `batch` and those still waiting: higher levels wait little however
+  // long the queue is.
+  [[nodiscard]] Nanos least_wait(Nanos now, std::span<Request* const> batch) const noexcept;
 
  private:
   struct Bucket {
@@ -82,15 +86,16 @@ class BatchFormer {
   [[nodiscard]] std::int64_t most_rows(const RowCosts* costs, const Instances& instances) const noexcept;
   [[nodiscard]] std::int64_t share_of(std::int64_t waiting, const RowCosts* costs, const Instances& instances,
                                       std::int64_t most) const noexcept;
-  [[nodiscard]] Nanos linger_until(Nanos now, const Request& first, std::int64_t waiting, std::int64_t most) const noexcept;
+  [[nodiscard]] Nanos linger_until(Nanos now, const Request& first, std::int64_t waiting,
+                                   std::int64_t most) const noexcept;
 
   const Limits limits_;
   std::vector<Bucket> buckets_;  // none empty
   std::size_t size_ = 0;
   std::uint64_t next_ticket_ = 0;
   std::uint64_t passed_over_ = 0;  // batches since the longest wait was last heeded while a higher level went first
-  Nanos last_arrival_ = -1;      // of the newest request ever added; -1: none
-  Nanos previous_arrival_ = -1;  // of the one before it
+  Nanos last_arrival_ = -1;        // of the newest request ever added; -1: none
+  Nanos previous_arrival_ = -1;    // of the one before it
 };
 
 }  // namespace anya

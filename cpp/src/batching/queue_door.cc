@@ -6,9 +6,7 @@
 namespace anya {
 
 QueueDoor::QueueDoor(const BatchingOptions& options, int instances)
-    : policies_(options),
-      target_(options.queue_delay_target_microseconds * 1000),
-      instances_(std::max(1, instances)) {}
+    : policies_(options), target_(options.queue_delay_target_microseconds * 1000), instances_(std::max(1, instances)) {}
 
 // Requests of this level and of higher ones.
 std::uint32_t QueueDoor::ahead(int level, std::uint32_t waiting) const noexcept {
@@ -68,10 +66,15 @@ void QueueDoor::leave(const Request& request) noexcept {
   if (is_counted(request.level)) waiting_[request.level].fetch_sub(1, std::memory_order_relaxed);
 }
 
-void QueueDoor::ran(std::size_t requests, Nanos duration) noexcept {
+void QueueDoor::ran(std::size_t requests, Nanos duration, bool left_others) noexcept {
   if (requests == 0 || duration <= 0) return;
-  request_.take(std::max<Nanos>(1, duration / static_cast<Nanos>(requests)));
-  run_.take(duration);
+  const Nanos each = std::max<Nanos>(1, duration / static_cast<Nanos>(requests));
+  if (left_others) {
+    request_.take(each);
+    run_.take(duration);
+  } else if (each < request_.get()) {
+    request_.take(each);
+  }
 }
 
 void QueueDoor::forget() noexcept {

@@ -31,8 +31,9 @@ class QueueDoor {
   // It has left the queue, to a run or to its end. REQUIRES: it has joined.
   void leave(const Request& request) noexcept;
 
-  // A run of so many requests that left others waiting.
-  void ran(std::size_t requests, Nanos duration) noexcept;
+  // A run of so many requests. If it left nobody waiting, a fuller one could have been cheaper: that can only lower a
+  // prediction.
+  void ran(std::size_t requests, Nanos duration, bool left_others) noexcept;
   void forget() noexcept;
   void set_overloaded(bool overloaded) noexcept { overloaded_.store(overloaded, std::memory_order_relaxed); }
 

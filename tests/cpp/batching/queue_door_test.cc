@@ -62,14 +62,14 @@ TEST(QueueDoor, NothingLearnedNothingRefused) {
 
 TEST(QueueDoor, AnIdleModelRefusesNobodyWhateverItHasLearned) {
   Asker asker;
-  asker.door.ran(1, 3600 * 1000 * kMillisecond);
+  asker.door.ran(1, 3600 * 1000 * kMillisecond, true);
   asker.door.set_overloaded(true);
   EXPECT_TRUE(asker.check(0, 1).ok());
 }
 
 TEST(QueueDoor, ATimeThatCannotSufficeIsRefusedWithWhatWasPredicted) {
   Asker asker;
-  asker.door.ran(10, 20 * kMillisecond);  // 2 ms for each
+  asker.door.ran(10, 20 * kMillisecond, true);  // 2 ms for each
   EXPECT_EQ(asker.door.predicted_wait(128, 15), 30 * kMillisecond);
   // 30 ms until it is taken, and the run of ten.
   EXPECT_TRUE(asker.check(15, 50 * kMillisecond).ok());
@@ -86,15 +86,28 @@ TEST(QueueDoor, ATimeThatCannotSufficeIsRefusedWithWhatWasPredicted) {
   EXPECT_TRUE(asker.check(15, 1).ok());
 }
 
+// Once everybody is refused nobody is left waiting, so runs without a queue must be able to set a bad guess right.
+TEST(QueueDoor, ACostThatWasTooHighIsForgottenEvenWhenNobodyWaits) {
+  Asker asker;
+  asker.door.ran(1, 1000 * kMillisecond, /*left_others=*/false);
+  EXPECT_EQ(asker.door.predicted_wait(128, 1), -1);  // nothing is learned from a lone run
+  asker.door.ran(1, 1000 * kMillisecond, /*left_others=*/true);
+  EXPECT_FALSE(asker.check(1, 50 * kMillisecond).ok());
+  for (int i = 0; i < 20; ++i) asker.door.ran(1, 10 * kMillisecond, /*left_others=*/false);
+  EXPECT_TRUE(asker.check(1, 50 * kMillisecond).ok());
+  asker.door.ran(1, 1000 * kMillisecond, /*left_others=*/false);  // but it never makes a guess worse
+  EXPECT_TRUE(asker.check(1, 50 * kMillisecond).ok());
+}
+
 TEST(QueueDoor, InstancesShareTheWait) {
   Asker asker({}, 2);
-  asker.door.ran(10, 20 * kMillisecond);
+  asker.door.ran(10, 20 * kMillisecond, true);
   EXPECT_EQ(asker.door.predicted_wait(128, 20), 20 * kMillisecond);
 }
 
 TEST(QueueDoor, AnOverloadedQueueTakesOnlyWhatItServesWithinTheTarget) {
   Asker asker(target_of(20));
-  asker.door.ran(10, 20 * kMillisecond);
+  asker.door.ran(10, 20 * kMillisecond, true);
   EXPECT_TRUE(asker.check(500, kNever).ok());
   asker.door.set_overloaded(true);
   EXPECT_TRUE(asker.check(10, kNever).ok());
@@ -110,7 +123,7 @@ TEST(QueueDoor, AnOverloadedQueueTakesOnlyWhatItServesWithinTheTarget) {
 
 TEST(QueueDoor, WhoGoesFirstWaitsForThoseAboveItAlone) {
   Asker asker(target_of(20));
-  asker.door.ran(10, 20 * kMillisecond);
+  asker.door.ran(10, 20 * kMillisecond, true);
   asker.door.set_overloaded(true);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(asker.door.join(asker.request(kNever, 1)));
   ValueRequest& low = asker.request(kNever, 200);
@@ -120,7 +133,8 @@ TEST(QueueDoor, WhoGoesFirstWaitsForThoseAboveItAlone) {
   EXPECT_EQ(asker.door.predicted_wait(2, 100), 6 * kMillisecond);
   EXPECT_EQ(asker.door.predicted_wait(128, 100), 198 * kMillisecond);
   EXPECT_EQ(asker.door.predicted_wait(255, 100), 200 * kMillisecond);
-  EXPECT_TRUE(asker.check(100, 12 * kMillisecond, 1).ok());
+  EXPECT_TRUE(asker.check(100, 14 * kMillisecond, 1).ok());  // behind three, then in a run of four
+  EXPECT_FALSE(asker.check(100, 14 * kMillisecond - 1, 1).ok());
   EXPECT_FALSE(asker.check(100, kNever, 0).ok());
   asker.door.leave(low);
   EXPECT_EQ(asker.door.predicted_wait(255, 99), 198 * kMillisecond);

@@ -94,5 +94,6 @@ TEST(QueuePolicies, AShorterTimeoutMovesARequestForwardOnlyWhereThePolicyAllowsI
   EXPECT_EQ(terms(QueuePolicies(options), 0, kNow + 10).order, kNow + 100 * kMicrosecond);
   options.default_queue_policy = policy(100, /*own_counts=*/true);
   EXPECT_EQ(terms(QueuePolicies(options), 0, kNow + 10).order, kNow + 10);
-  EXPECT_EQ(terms(QueuePolicies(options), 0, kNow + 900 * kMicrosecond).order, kNow + 100 * kMicrosecond);  // never back
+  EXPECT_EQ(terms(QueuePolicies(options), 0, kNow + 900 * kMicrosecond).order,
+            kNow + 100 * kMicrosecond);  // never back
 }

@@ -74,13 +74,13 @@ TEST(WaitingLine, WhoIsDueSoonerIsFirstAndAmongEqualsWhoCameFirst) {
 TEST(WaitingLine, AStrayThatWaitsComesBeforeAnEqualThatIsAppendedLater) {
   Line line;
   line.push(5);
-  line.push(3);                      // out of order: kept apart
+  line.push(3);  // out of order: kept apart
   EXPECT_EQ(line.pop().order, 3);
-  line.push(4);                      // a stray again
+  line.push(4);  // a stray again
   EXPECT_EQ(line.pop().ticket, 3u);
   EXPECT_EQ(line.pop().ticket, 1u);  // the list is empty
   line.push(9);
-  line.push(7);                      // the stray
+  line.push(7);  // the stray
   line.push(9);
   EXPECT_EQ(line.all(), std::string("7:5 9:4 9:6"));
 }
