@@ -187,6 +187,29 @@ bool BatchFormer::fill_from(std::size_t at, Filling& filling, std::vector<Reques
   }
 }
 
+// No run takes more than half of the time that its first request had: who comes while it runs has to wait for it, and
+// then to run as long.
+std::int64_t BatchFormer::in_half_its_time(const Request& first, const RowCosts* costs, std::int64_t share) noexcept {
+  if (costs == nullptr || first.deadline == kNever) return share;
+  const Nanos half = (first.deadline - first.accepted_at) / 2;
+  while (share > 1 && with_room(costs->at_least(share)) > half) share /= 2;
+  return share;
+}
+
+// Who goes before others is not given up for the length of its own run, where a shorter one will do.
+void BatchFormer::shorten(const Request& first, const RowCosts& costs, Filling& filling) const noexcept {
+  if (!limits_.batchable || first.deadline >= filling.in_time) return;
+  const auto goes_after = [&first](const Bucket& bucket) { return bucket.level > first.level; };
+  if (std::none_of(buckets_.begin(), buckets_.end(), goes_after)) return;
+  for (std::int64_t rows = filling.share / 2; rows >= rows_of(first); rows /= 2) {
+    const Nanos in_time = filling.now + with_room(costs.at_least(rows));
+    if (first.deadline < in_time) continue;
+    filling.share = rows;
+    filling.in_time = in_time;
+    return;
+  }
+}
+
 // Nobody is in time: those with most time left run after all, else nothing would be learned any more.
 void BatchFormer::rescue(Filling& filling, std::vector<Request*>& batch, std::vector<Request*>& dead) const noexcept {
   while (filling.doomed > 0) {
@@ -222,10 +245,12 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
     }
     Filling filling;
     filling.now = now;
-    filling.share = share_of(waiting, costs, instances, most);
+    filling.share = in_half_its_time(first, costs, share_of(waiting, costs, instances, most));
     const std::int64_t taken = limits_.batchable ? filling.share : 1;
-    if (costs != nullptr && waiting > taken * std::max<std::int64_t>(1, instances.idle))
+    if (costs != nullptr && waiting > taken * std::max<std::int64_t>(1, instances.idle)) {
       filling.in_time = now + with_room(costs->at_least(taken));
+      shorten(first, *costs, filling);
+    }
     bool more = fill_from(leading, filling, batch, dead);
     while (more && limits_.batchable) {
       const Request* const any = !batch.empty() ? batch.front() : dead.back();

@@ -24,9 +24,11 @@ bool may_share(const Request& a, const Request& b) noexcept;
 // block it; a batch is filled up from lower levels of its shape.
 // No level starves: while others of a higher one come, every kAgedEvery-th batch is led by the bucket whose first
 // request has waited longest, whatever its level.
+// A run takes no longer than half of the time that its first request had.
 // A request that would be answered too late (its run as predicted, and a quarter more) is dropped only in favour of
-// others: when more wait than the batch takes, and some of them are in time.
-// Owned by one thread at a time (the batcher's scheduling lock). Holds the engine's reference of each request in it.
+// others: when more wait than the batch takes, and some of them are in time. For who goes before lower levels the run
+// is made shorter first. Owned by one thread at a time (the batcher's scheduling lock). Holds the engine's reference of
+// each request in it.
 class BatchFormer {
  public:
   struct Limits {
@@ -82,6 +84,8 @@ class BatchFormer {
   Request* pop(std::size_t at) noexcept;
   // False: the batch is full.
   bool fill_from(std::size_t at, Filling& filling, std::vector<Request*>& batch, std::vector<Request*>& dead) noexcept;
+  static std::int64_t in_half_its_time(const Request& first, const RowCosts* costs, std::int64_t share) noexcept;
+  void shorten(const Request& first, const RowCosts& costs, Filling& filling) const noexcept;
   void rescue(Filling& filling, std::vector<Request*>& batch, std::vector<Request*>& dead) const noexcept;
   [[nodiscard]] std::int64_t most_rows(const RowCosts* costs, const Instances& instances) const noexcept;
   [[nodiscard]] std::int64_t share_of(std::int64_t waiting, const RowCosts* costs, const Instances& instances,

@@ -130,18 +130,26 @@ std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
   return booked;
 }
 
+Status Batcher::check(const Request& request) const noexcept {
+  const Gate::View now = gate_.view();
+  if (now.closed() || now.waiting() >= limit_) return no_place(door_.policies().level_of(request.priority), now);
+  return door_.check(request, now.waiting());
+}
+
+Status Batcher::no_place(int level, Gate::View now) const noexcept {
+  if (now.closed()) return Status::failure(ErrorCode::kUnavailable, Reason::kClosed);
+  const std::uint32_t waiting = std::max(now.waiting(), limit_);
+  Status status = Status::failure(ErrorCode::kOverloaded, Reason::kQueueFull, waiting, limit_);
+  status.predicted = door_.predicted_wait(level, waiting);
+  return status;
+}
+
 // What has joined and found no place.
 void Batcher::refuse(std::span<Request* const> requests) noexcept {
   const Gate::View now = gate_.view();
-  const std::uint32_t waiting = std::max(now.waiting(), limit_);
   for (Request* request : requests) {
     door_.leave(*request);
-    if (now.closed()) {
-      request->status = Status::failure(ErrorCode::kUnavailable, Reason::kClosed);
-    } else {
-      request->status = Status::failure(ErrorCode::kOverloaded, Reason::kQueueFull, waiting, limit_);
-      request->status.predicted = door_.predicted_wait(request->level, waiting);
-    }
+    request->status = no_place(request->level, now);
   }
   counters_.refused(requests.front()->status.code, requests.size());
 }

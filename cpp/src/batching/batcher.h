@@ -57,10 +57,9 @@ class Batcher {
   bool run_here(Request& request) noexcept;
   // The same for a whole batch that may share a run, if it is known to be short (max_in_place_microseconds).
   bool run_here(std::span<Request* const> requests) noexcept;
-  // Whether an admitted request makes sense to queue (QueueDoor): nothing is counted yet.
-  [[nodiscard]] Status check(const Request& request) const noexcept {
-    return door_.check(request, gate_.view().waiting());
-  }
+  // Whether an admitted request makes sense to queue, before its data is touched: nothing is counted yet, and a place
+  // may be gone by the time it is asked for.
+  [[nodiscard]] Status check(const Request& request) const noexcept;
   [[nodiscard]] const QueuePolicies& policies() const noexcept { return door_.policies(); }
   // Queues as many as fit, moves those to the front, and returns how many; the engine takes a reference of each of
   // them. The others are refused and counted, and their status says why.
@@ -93,6 +92,7 @@ class Batcher {
   enum class Stop : std::uint8_t { kNo, kWhenDead };
   void run(Instance& instance, std::span<Request* const> requests, Stop stop) noexcept;
   void refuse(std::span<Request* const> requests) noexcept;
+  [[nodiscard]] Status no_place(int level, Gate::View now) const noexcept;
   [[nodiscard]] static Status why_dropped(const Request& request, Nanos now) noexcept;
   void drop_dead(Instance& instance) noexcept;
   void drain_intake() REQUIRES_LOCK(scheduling_);

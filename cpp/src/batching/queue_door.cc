@@ -29,9 +29,15 @@ Nanos QueueDoor::predicted_wait(int level, std::uint32_t waiting) const noexcept
 }
 
 Status QueueDoor::check(const Request& request, std::uint32_t waiting) const noexcept {
+  if (waiting == 0) return {};
   const bool overloaded = overloaded_.load(std::memory_order_relaxed);
-  if (waiting == 0 || (request.deadline == kNever && !overloaded)) return {};
+  if (request.deadline == kNever && !overloaded && !policies_.bounded()) return {};
   const int level = policies_.level_of(request.priority);
+  if (policies_.bounded()) {
+    const std::uint32_t at_level = waiting_[static_cast<std::size_t>(level)].load(std::memory_order_relaxed);
+    if (at_level >= policies_.max_waiting(level)) return level_full(level, at_level);
+  }
+  if (request.deadline == kNever && !overloaded) return {};
   const Nanos wait = predicted_wait(level, waiting);
   if (wait < 0) return {};
   if (request.deadline != kNever) {
@@ -57,9 +63,14 @@ bool QueueDoor::join(Request& request) noexcept {
   const std::uint32_t limit = policies_.max_waiting(request.level);
   if (before < limit) return true;
   mine.fetch_sub(1, std::memory_order_relaxed);
-  request.status = Status::failure(ErrorCode::kOverloaded, Reason::kLevelFull, before, limit);
-  request.status.predicted = predicted_wait(request.level, before);
+  request.status = level_full(request.level, before);
   return false;
+}
+
+Status QueueDoor::level_full(int level, std::uint32_t waiting) const noexcept {
+  Status status = Status::failure(ErrorCode::kOverloaded, Reason::kLevelFull, waiting, policies_.max_waiting(level));
+  status.predicted = predicted_wait(level, waiting);
+  return status;
 }
 
 void QueueDoor::leave(const Request& request) noexcept {

@@ -44,6 +44,7 @@ class QueueDoor {
   [[nodiscard]] bool is_counted(int level) const noexcept {
     return level != policies_.default_level() || policies_.max_waiting(level) != QueuePolicies::kUnbounded;
   }
+  [[nodiscard]] Status level_full(int level, std::uint32_t waiting) const noexcept;
   [[nodiscard]] std::uint32_t ahead(int level, std::uint32_t waiting) const noexcept;
 
   const QueuePolicies policies_;

@@ -194,6 +194,7 @@ TEST(Model, ATimeThatCannotSufficeIsRefusedAtTheDoor) {
   const Watchdog watchdog("a refusal by prediction");
   anya::ModelOptions options = two_may_wait();
   options.batching.max_batch_size = 1;
+  options.batching.max_queue_size = 3;
   Rig rig(10 * kMillisecond, options);
   Status refusal;
   int blocked = 0;
