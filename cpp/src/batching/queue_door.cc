@@ -10,7 +10,7 @@ QueueDoor::QueueDoor(const BatchingOptions& options, int instances)
 
 // Requests of this level and of higher ones.
 std::uint32_t QueueDoor::ahead(int level, std::uint32_t waiting) const noexcept {
-  if (!has_levels_.load(std::memory_order_relaxed)) return waiting;
+  if (!has_levels_.load(std::memory_order_relaxed)) return level < policies_.default_level() ? 0 : waiting;
   std::uint32_t counted = 0;
   std::uint32_t above = 0;
   const int lowest = policies_.levels() > 0 ? policies_.levels() : QueuePolicies::kLowest;

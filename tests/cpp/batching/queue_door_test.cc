@@ -125,6 +125,8 @@ TEST(QueueDoor, WhoGoesFirstWaitsForThoseAboveItAlone) {
   Asker asker(target_of(20));
   asker.door.ran(10, 20 * kMillisecond, true);
   asker.door.set_overloaded(true);
+  EXPECT_EQ(asker.door.predicted_wait(127, 100), 0);  // the first that is not of the usual level
+  EXPECT_EQ(asker.door.predicted_wait(129, 100), 200 * kMillisecond);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(asker.door.join(asker.request(kNever, 1)));
   ValueRequest& low = asker.request(kNever, 200);
   EXPECT_TRUE(asker.door.join(low));
