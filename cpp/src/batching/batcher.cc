@@ -66,16 +66,16 @@ Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
 
 Batcher::~Batcher() = default;
 
-bool Batcher::run_here(Request& request) noexcept {
+bool Batcher::run_here(Request& request, DeadlineTimer* timer) noexcept {
   if (!gate_.try_enter_idle()) return false;
   Request* const only = &request;
-  run_at_once({&only, 1});
+  run_at_once({&only, 1}, timer);
   return true;
 }
 
-bool Batcher::run_here(std::span<Request* const> requests) noexcept {
+bool Batcher::run_here(std::span<Request* const> requests, DeadlineTimer* timer) noexcept {
   if (!is_short(requests) || !gate_.try_enter_idle()) return false;
-  run_at_once(requests);
+  run_at_once(requests, timer);
   return true;
 }
 
@@ -94,14 +94,26 @@ bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
 }
 
 // REQUIRES: an instance has been taken from the gate.
-void Batcher::run_at_once(std::span<Request* const> requests) noexcept {
+void Batcher::run_at_once(std::span<Request* const> requests, DeadlineTimer* timer) noexcept {
   counters_.accepted(requests.size());
   counters_.in_place();
-  for (Request* request : requests) request->batcher = this;
+  Stop stop = Stop::kNo;  // who else could end them is the thread that runs them
+  for (Request* request : requests) {
+    request->batcher = this;
+    if (timer == nullptr || request->deadline == kNever) continue;
+    timer->watch(*request);
+    stop = Stop::kWhenDead;
+  }
   const std::size_t slot = slots_.take();
   Instance& instance = instances_[slot];
   instance.left_others = false;
-  run(instance, requests, Stop::kNo);  // who could end them is the thread that runs them
+  run(instance, requests, stop);
+  if (stop != Stop::kNo) {
+    // Whoever ended one at its deadline, and so the run, may not have written its outcome yet: a few instructions.
+    for (Request* request : requests) {
+      while (!request->ended()) static_cast<void>(request->wait(kNever));
+    }
+  }
   signal_all(instance);
   if (give_back(slot).waiting() > 0) wake_.notify(1);
 }

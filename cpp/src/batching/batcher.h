@@ -18,6 +18,7 @@
 #include "batching/batch.h"
 #include "batching/batch_former.h"
 #include "batching/cost_model.h"
+#include "batching/deadline_timer.h"
 #include "batching/gate.h"
 #include "batching/queue_delay.h"
 #include "batching/queue_door.h"
@@ -54,9 +55,10 @@ class Batcher {
 
   // If an instance is idle and nobody waits: runs the request to its end on this thread and returns true.
   // Otherwise nothing has happened and it returns false. REQUIRES: admission is done (rows, signature, accepted_at).
-  bool run_here(Request& request) noexcept;
+  // `timer`: ends the request at its deadline, if it has one, and so stops the run between two operators.
+  bool run_here(Request& request, DeadlineTimer* timer = nullptr) noexcept;
   // The same for a whole batch that may share a run, if it is known to be short (max_in_place_microseconds).
-  bool run_here(std::span<Request* const> requests) noexcept;
+  bool run_here(std::span<Request* const> requests, DeadlineTimer* timer = nullptr) noexcept;
   // Whether an admitted request makes sense to queue, before its data is touched: nothing is counted yet, and a place
   // may be gone by the time it is asked for.
   [[nodiscard]] Status check(const Request& request) const noexcept;
@@ -99,7 +101,7 @@ class Batcher {
   void watch_delay(std::span<Request* const> batch, std::size_t left, Nanos now) noexcept REQUIRES_LOCK(scheduling_);
   Gate::View give_back(std::size_t slot) noexcept;
   bool is_short(std::span<Request* const> requests) const noexcept;
-  void run_at_once(std::span<Request* const> requests) noexcept;
+  void run_at_once(std::span<Request* const> requests, DeadlineTimer* timer) noexcept;
   void learn(Nanos duration) noexcept;
   static CompletionQueue* settle(Request& request, Status status, Nanos started_at, Nanos ended_at,
                                  std::int64_t rows) noexcept;

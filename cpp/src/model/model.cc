@@ -117,10 +117,12 @@ bool Model::run_here(Request& request) noexcept {
     const Nanos slow = impl_->batcher.slow_run();
     if (slow == 0 || slow > (request.deadline - request.accepted_at) / 2) return false;
   }
-  return impl_->batcher.run_here(request);
+  return impl_->batcher.run_here(request, &impl_->shared->timer);
 }
 
-bool Model::run_here(std::span<Request* const> requests) noexcept { return impl_->batcher.run_here(requests); }
+bool Model::run_here(std::span<Request* const> requests) noexcept {
+  return impl_->batcher.run_here(requests, &impl_->shared->timer);
+}
 
 std::size_t Model::enqueue(std::span<Request*> requests, bool watch_deadlines, Status& refusal) noexcept {
   const std::size_t accepted = impl_->batcher.enqueue(requests);

@@ -61,6 +61,31 @@ TEST(BatcherEnds, ARunThatNobodyWaitsForIsStoppedAndTheInstanceRecovers) {
   EXPECT_EQ(rig.stats().in_flight, 0u);
 }
 
+// With the real clock: the caller itself runs, and nobody but the timer can end that.
+TEST(BatcherEnds, ACallersOwnEndlessRunIsStoppedAtItsDeadline) {
+  const Watchdog watchdog("an endless run on the caller's thread");
+  const anya::SteadyClock clock;
+  anya::DeadlineTimer timer(clock, [&clock](Request& request) {
+    Batcher::conclude(request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpired), clock.now());
+  });
+  BatcherRig rig;
+  for (int round = 0; round < 20; ++round) {
+    ValueRequest& endless = rig.request(1, 1.0F);
+    endless.deadline = clock.now() + kMillisecond;
+    rig.session().endless.store(true);
+    EXPECT_TRUE(rig.batcher.run_here(endless, &timer));
+    EXPECT_TRUE(endless.ended());
+    EXPECT_EQ(endless.status.code, ErrorCode::kDeadlineExceeded);
+    rig.session().endless.store(false);
+    ValueRequest& next = rig.request(1, 3.0F);
+    next.deadline = clock.now() + 3'600'000 * kMillisecond;
+    EXPECT_TRUE(rig.batcher.run_here(next, &timer));
+    EXPECT_TRUE(next.is_right());
+  }
+  EXPECT_EQ(rig.stats().terminated_runs, 20u);
+  EXPECT_EQ(rig.ended(ErrorCode::kDeadlineExceeded), 20u);
+}
+
 TEST(BatcherEnds, ARunThatWillNotStopIsReported) {
   const Watchdog watchdog("a stuck run");
   BatcherRig rig;
