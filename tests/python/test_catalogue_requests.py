@@ -8,6 +8,7 @@ of memory; number 94, an output that breaks a rule, belongs to the rules of outp
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import re
@@ -248,7 +249,7 @@ def test_89_memory_for_a_batch_that_cannot_be_had() -> None:
                 helper.make_node("ReduceMax", ["many", "along"], ["y"], keepdims=1),
             ],
             [value("x", ["N", 1])], [value("y", ["N", 1])],
-            [const("wide", [1, 8 << 20], np.int64), const("along", [1], np.int64)],
+            [const("wide", [1, 4 << 20], np.int64), const("along", [1], np.int64)],
         )
         config = anya.ModelConfig(
             instances=1, enable_cpu_mem_arena=False, enable_mem_pattern=False,
@@ -260,7 +261,7 @@ def test_89_memory_for_a_batch_that_cannot_be_had() -> None:
         x = floats(8, 1)
         engine.submit("wide", x[:1]).result()
         size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20), resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (size + (60 << 20), resource.getrlimit(resource.RLIMIT_AS)[1]))
         engine.reset_run_times()
         try:
             engine.infer("wide", x)
@@ -358,7 +359,12 @@ def test_96_a_sink_that_raises_or_blocks(engine: anya.Engine, load: Load, sink: 
     load("slow", config=ONE)
     load("poison", config=ONE)
     logging.getLogger().addHandler(sink)
-    blocked = threading.Thread(target=lambda: logging.getLogger("somebody").handle(RECORD), daemon=True)
+
+    def tell() -> None:
+        with contextlib.suppress(OSError):
+            logging.getLogger("somebody").handle(RECORD)
+
+    blocked = threading.Thread(target=tell, daemon=True)
     blocked.start()
     assert sink.reached.wait(HUNG)
     for ask in (ask_infer, ask_submit):
