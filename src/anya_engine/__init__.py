@@ -35,12 +35,15 @@ from .errors import (
     UnsignedFile,
     UntrustedKey,
 )
+from .strategies import BlueGreen, Canary, Shadow
 
 __all__ = [
     "AnyaError",
     "ApplyError",
     "Attempt",
     "BatchingConfig",
+    "BlueGreen",
+    "Canary",
     "Cancelled",
     "ConfigError",
     "DeadlineExceeded",
@@ -55,6 +58,7 @@ __all__ = [
     "HistogramSnapshot",
     "InputTooLarge",
     "InvalidInput",
+    "MetricEvidence",
     "ModelConfig",
     "ModelHealth",
     "ModelInfo",
@@ -69,7 +73,11 @@ __all__ = [
     "RegistryRollback",
     "Response",
     "Revoked",
+    "RolloutEvent",
+    "RolloutStatus",
     "RunTime",
+    "Shadow",
+    "ShadowReport",
     "SignatureInvalid",
     "SignatureMalformed",
     "SignatureMissing",
@@ -85,7 +93,19 @@ __all__ = [
 try:
     from ._core import Future, HistogramSnapshot, ModelStats, RunTime
     from ._engine import Engine
-    from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response, TensorSpec
+    from ._info import (
+        Attempt,
+        EngineStats,
+        Health,
+        MetricEvidence,
+        ModelHealth,
+        ModelInfo,
+        Response,
+        RolloutEvent,
+        RolloutStatus,
+        ShadowReport,
+        TensorSpec,
+    )
 except ModuleNotFoundError as error:
     # Only when it is the extension that is missing: any other missing module says so itself.
     if error.name == f"{__name__}._core":

@@ -220,7 +220,8 @@ def test_a_stuck_instance_shows_in_health(
 ) -> None:
     """A run that was told to stop and does not is named by health() and logged once; all instances stuck: not ready."""
     load("slow")
-    [(name, real)] = engine._models.serving.items()
+    [name] = engine._models.serving
+    real = engine._models.stable(name)
     numbers = SimpleNamespace(stuck_runs=1, instances=2)
 
     class Stuck:
@@ -230,7 +231,7 @@ def test_a_stuck_instance_shows_in_health(
             return numbers
 
     stuck = Stuck()
-    monkeypatch.setattr(engine._models, "serving", {name: stuck})
+    monkeypatch.setattr(engine._models, "_stable", {name: stuck})
     with caplog.at_level(logging.WARNING, "anya_engine"):
         for _ in range(3):
             model = engine.health().models[name]

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "anya/completion_queue.h"
 #include "base/thread.h"
 
 namespace anya {
