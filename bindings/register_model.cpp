@@ -149,6 +149,27 @@ PyObject* take_detailed(PyRequest& request) {
                        static_cast<long long>(request.batch_rows), sanitized);
 }
 
+namespace {
+
+py::object rehearse(const py::object& self, const py::object& inputs) {
+  PyModel& model = model_of(self.ptr());
+  PyObject* const none = Py_None;
+  PyObject* const arguments[] = {inputs.ptr(), none, none, none, none, none};
+  PyRequest* const request = make_request(self.ptr(), model, arguments, Inputs::kBorrow);
+  if (request == nullptr) throw py::error_already_set();
+  {
+    const py::gil_scoped_release release;
+    request->status = model.model->rehearse(*request);
+  }
+  if (!request->status.ok()) set_error(request->status, model.model->info());
+  PyObject* const outputs = request->status.ok() ? take_outputs(*request) : nullptr;
+  model.pool.put(request);
+  if (outputs == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(outputs);
+}
+
+}  // namespace
+
 void register_model(py::module_& module) {
   py::class_<PyModel> type(module, "Model", "A loaded version. Thread-safe.");
   type.def_property_readonly("name", [](const PyModel& self) { return self.model->info().name; }, "The model's name.");
@@ -160,6 +181,8 @@ void register_model(py::module_& module) {
   type.def(
       "reset_run_times", [](PyModel& self) { self.model->reset_run_times(); },
       "Forgets what runs were learned to take.");
+  type.def("rehearse", &rehearse, py::arg("inputs"),
+           "The answer, counted nowhere: for warm-up and comparisons. Blocks without the GIL.");
   type.def(
       "counted",
       [](const PyModel& self, std::shared_ptr<RolloutTally> tally, bool is_new) {

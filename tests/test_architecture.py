@@ -54,7 +54,7 @@ PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
     "_core_rules",
-    *("_callbacks", "_control", "_deployment", "_deployments", "_shadow", "_taps"),
+    *("_callbacks", "_control", "_deployment", "_deployments", "_shadow", "_taps", "_comparison", "_recorded"),
 }
 # Libraries that one module speaks to, so that replacing them is a change of one file.
 OWNED_LIBRARIES = {"prometheus_client": {"_prometheus"}, "ctypes": {"_cuda"}, "rich": {"_progress"}}

@@ -494,6 +494,10 @@ class Model:
         """
         What is known of it, as a dict.
         """
+    def rehearse(self, inputs: typing.Any) -> typing.Any:
+        """
+        The answer, counted nowhere: for warm-up and comparisons. Blocks without the GIL.
+        """
     def reset_run_times(self) -> None:
         """
         Forgets what runs were learned to take.

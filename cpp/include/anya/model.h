@@ -71,6 +71,9 @@ class Model {
   bool run_here(Request& request) noexcept;
   // The same for a batch that an event loop has collected; only if it is known to be shorter than a hop to a worker.
   bool run_here(std::span<Request* const> requests) noexcept;
+  // The answer on this thread, beside the instances: no outcome is counted and no run time learned. For warm-up and
+  // comparisons. REQUIRES: admitted, data in place. Blocks for the run.
+  Status rehearse(Request& request) noexcept;
   // Queues requests that were admitted, in order; returns how many fit. The rest have not been accepted; `refusal` says
   // why. `watch_deadlines`: the engine ends them at their deadline; otherwise the submitter, who waits, does.
   std::size_t enqueue(std::span<Request* const> requests, bool watch_deadlines, Status& refusal) noexcept;

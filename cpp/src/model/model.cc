@@ -110,6 +110,15 @@ bool Model::run_here(Request& request) noexcept {
   return impl_->batcher.run_here(request);
 }
 
+Status Model::rehearse(Request& request) noexcept {
+  try {
+    const std::unique_ptr<RunControl> control = impl_->session->make_run_control();
+    return impl_->session->run(*control, request.inputs, request.output_indices, request.outputs);
+  } catch (const std::exception& error) {
+    return Status::with_text(ErrorCode::kOutOfMemory, error.what());
+  }
+}
+
 bool Model::run_here(std::span<Request* const> requests) noexcept { return impl_->batcher.run_here(requests); }
 
 std::size_t Model::enqueue(std::span<Request* const> requests, bool watch_deadlines, Status& refusal) noexcept {
