@@ -83,7 +83,7 @@ class Request {
   Nanos watched_until = kNever;       // DeadlineTimer
 
   // True for exactly one caller in the life of the request.
-  // In one order with the instance: either who starts the run sees the claim, or who claims sees the run (RunWatch).
+  // In one order with the instance: either who starts the run sees the claim, or who claims sees the run (BatchWatch).
   [[nodiscard]] bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_seq_cst); }
   [[nodiscard]] bool is_claimed() const noexcept { return claimed_.load(std::memory_order_seq_cst); }
   // The number of the instance that has taken it to run; kNotRunning: it has not been taken yet.

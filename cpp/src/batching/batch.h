@@ -12,7 +12,7 @@
 #include "anya/completion_queue.h"
 #include "anya/request.h"
 #include "anya/session.h"
-#include "batching/run_watch.h"
+#include "batching/batch_watch.h"
 
 namespace anya {
 
@@ -34,7 +34,7 @@ class Slab {
 // Owned by the thread that holds the instance.
 struct Instance {
   std::unique_ptr<RunControl> control;
-  RunWatch watch;  // any thread may use it
+  BatchWatch watch;  // any thread may use it
   std::vector<Slab> input_slabs;
   std::vector<Slab> output_slabs;
   std::vector<TensorView> inputs;

@@ -32,7 +32,16 @@ def making(path: Path) -> None:
 
 def configuring() -> anya.EngineConfig:
     """Configurations."""
-    batching = anya.BatchingConfig(max_batch_size=32, max_queue_delay_microseconds=100, max_queue_size=64)
+    batching = anya.BatchingConfig(
+        max_batch_size=32,
+        max_queue_delay_microseconds=100,
+        max_queue_size=64,
+        priority_levels=2,
+        default_priority_level=2,
+        default_queue_policy=anya.QueuePolicy(default_timeout_microseconds=50_000, allow_timeout_override=True),
+        priority_queue_policy={1: anya.QueuePolicy(max_queue_size=8)},
+        queue_delay_target_microseconds=20_000,
+    )
     model = anya.ModelConfig(
         source="model.onnx",
         providers=("CUDAExecutionProvider", ("CPUExecutionProvider", {"arena": "1"})),
@@ -40,7 +49,10 @@ def configuring() -> anya.EngineConfig:
         intra_op_num_threads=1,
         session_options={"session.disable_prepacking": "1"},
         batching=batching,
+        default_timeout=0.05,
+        max_timeout=1.0,
     )
+    assert_type(model.default_timeout, float | None)
     assert_type(model.instances, int | None)
     assert_type(model.batching.max_batch_size, int)
     return anya.EngineConfig(models={"ranker": model})

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "batching/run_watch.h"
+#include "batching/batch_watch.h"
 
 #include <array>
 #include <atomic>
@@ -11,8 +11,8 @@
 #include "support/value_request.h"
 
 using namespace anya::test;
+using anya::BatchWatch;
 using anya::Request;
-using anya::RunWatch;
 
 namespace {
 
@@ -24,18 +24,18 @@ struct Rig {
   ValueRequest b{owner, 1, 0.0F};
   const std::array<Request*, 2> both{&a, &b};
   FakeRunControl control;
-  RunWatch watch;
+  BatchWatch watch;
 };
 
 // What a thread that ends a request does.
-void end(RunWatch& watch, Request& request) {
+void end(BatchWatch& watch, Request& request) {
   if (!request.claim()) return;
   if (request.running_on() != Request::kNotRunning) watch.stop_if_dead(7);
 }
 
 }  // namespace
 
-TEST(RunWatch, ARunIsStoppedWhenTheLastMemberHasEnded) {
+TEST(BatchWatch, ARunIsStoppedWhenTheLastMemberHasEnded) {
   Rig rig;
   EXPECT_TRUE(rig.watch.begin(rig.both, 3));
   EXPECT_EQ(rig.a.running_on(), 3);
@@ -47,7 +47,7 @@ TEST(RunWatch, ARunIsStoppedWhenTheLastMemberHasEnded) {
   EXPECT_EQ(rig.watch.stopped_at(), 7);
 }
 
-TEST(RunWatch, TheNextRunIsNotStopped) {
+TEST(BatchWatch, TheNextRunIsNotStopped) {
   Rig rig;
   EXPECT_TRUE(rig.watch.begin(rig.both, 0));
   end(rig.watch, rig.a);
@@ -63,7 +63,7 @@ TEST(RunWatch, TheNextRunIsNotStopped) {
   EXPECT_FALSE(rig.watch.end());
 }
 
-TEST(RunWatch, ALookAfterTheRunStopsNothing) {
+TEST(BatchWatch, ALookAfterTheRunStopsNothing) {
   Rig rig;
   EXPECT_TRUE(rig.watch.begin(rig.both, 0));
   EXPECT_FALSE(rig.watch.end());
@@ -72,7 +72,7 @@ TEST(RunWatch, ALookAfterTheRunStopsNothing) {
   EXPECT_FALSE(rig.control.terminated());
 }
 
-TEST(RunWatch, NobodyAliveNoRun) {
+TEST(BatchWatch, NobodyAliveNoRun) {
   Rig rig;
   EXPECT_TRUE(rig.a.claim());
   EXPECT_TRUE(rig.watch.begin(rig.both, 0));  // one is alive
@@ -84,10 +84,10 @@ TEST(RunWatch, NobodyAliveNoRun) {
 }
 
 // Whoever ends the last member, while the run begins: it is not run, or it is stopped; and the next one is not.
-TEST(RunWatch, AnEndIsNeverMissedAndNeverHitsAnotherRun) {
+TEST(BatchWatch, AnEndIsNeverMissedAndNeverHitsAnotherRun) {
   CountingOwner owner;
   FakeRunControl control;
-  RunWatch watch;
+  BatchWatch watch;
   watch.use(control);
   for (int round = 0; round < 2000; ++round) {
     ValueRequest a(owner, 1, 0.0F);

@@ -15,7 +15,7 @@ namespace anya {
 // Stops the run of one instance when nobody waits for it any more: every member has an outcome, by its deadline or its
 // caller. Thread-safe. The lock is held for a look at the members, or for the call that throws the switch; never during
 // a run.
-class RunWatch {
+class BatchWatch {
  public:
   // Before anything else. The control outlives the watch.
   void use(RunControl& control) noexcept { control_ = &control; }
