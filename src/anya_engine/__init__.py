@@ -35,6 +35,7 @@ from .errors import (
     UnsignedFile,
     UntrustedKey,
 )
+from .repository import RepositoryConfig, VersionPolicy
 
 __all__ = [
     "AnyaError",
@@ -64,8 +65,10 @@ __all__ = [
     "ModelStats",
     "OutOfMemory",
     "Overloaded",
+    "Plan",
     "RegistryExpired",
     "RegistryRollback",
+    "RepositoryConfig",
     "Response",
     "Revoked",
     "RunTime",
@@ -78,6 +81,8 @@ __all__ = [
     "UnsafeFile",
     "UnsignedFile",
     "UntrustedKey",
+    "VersionPolicy",
+    "Watch",
     "__version__",
 ]
 
@@ -85,6 +90,8 @@ try:
     from ._core import Future, HistogramSnapshot, ModelStats, RunTime
     from ._engine import Engine
     from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response, TensorSpec
+    from ._plan import Plan
+    from ._watch import Watch
 except ModuleNotFoundError as error:
     # Only when it is the extension that is missing: any other missing module says so itself.
     if error.name == f"{__name__}._core":

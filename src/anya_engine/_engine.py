@@ -15,12 +15,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from . import _core
+from ._configurable import Configurable
 from ._event_loops import EventLoops
 from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response
 from ._model_table import ModelTable
 from ._runtime import find_runtime
+from ._watch import Watch
 from .config import EngineConfig, ModelConfig
-from .errors import Unavailable
+from .errors import ApplyError, Unavailable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +38,7 @@ Inputs: TypeAlias = Any
 Outputs: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 
 
-class Engine:
+class Engine(Configurable):
     """Runs ONNX models for the process it lives in: batched, bounded, counted.
 
     Thread-safe. Several engines in one process are independent of each other. After `fork()` every call in the child
@@ -51,7 +53,7 @@ class Engine:
             buffer protocol; a C-contiguous NumPy array of the right dtype is read in place by `infer`, and copied by
             the ways that do not wait.
         outputs: Names of the outputs wanted; None: all.
-        version: A version to answer instead of the one that serves.
+        version: A version to answer instead of the one that serves, or a label of one.
         timeout: Seconds until the request ends with `DeadlineExceeded`; None: no end.
         priority: 1 (highest) to 255; None counts as 128. Waiting requests of a lower number run first.
         key: What keeps one user on one version while versions change.
@@ -91,12 +93,14 @@ class Engine:
         self._callback_lock = threading.Lock()
         self._closed = False
         self._models = ModelTable(self._core, library, config.models)
+        self._begin_plans()
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._threads)
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._threads, self._watches)
         try:
-            for name, model in config.models.items():
-                if model.source is not None:
-                    self.load(name, model.source, version=model.version)
+            self._applier.apply(config)
+        except ApplyError as error:
+            self.close()
+            raise error.__cause__ or error from None  # nothing was there that could have been kept
         except BaseException:
             self.close()
             raise
@@ -104,7 +108,9 @@ class Engine:
     @classmethod
     def from_file(cls, path: str | PathLike[str], *, runtime: str | PathLike[str] | None = None) -> Engine:
         """An engine from a TOML file: what `EngineConfig` holds, written down."""
-        return cls(EngineConfig.from_toml(path), runtime=runtime)
+        engine = cls(EngineConfig.from_toml(path), runtime=runtime)
+        engine._follow(path)
+        return engine
 
     # ---- models
 
@@ -168,7 +174,7 @@ class Engine:
         try:
             model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
-            self._models.not_found(name, version)
+            model = self._models.labelled(name, version) or self._models.not_found(name, version)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
 
     def infer_detailed(
@@ -225,7 +231,10 @@ class Engine:
         try:
             model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
-            return self._not_found_async(name, version)
+            labelled = self._models.labelled(name, version)
+            if labelled is None:
+                return self._not_found_async(name, version)
+            model = labelled
         return self._door.ask(model, inputs, outputs, timeout, priority, key, tenant)
 
     async def infer_detailed_async(
@@ -250,7 +259,11 @@ class Engine:
 
     def stats(self) -> EngineStats:
         """Counters of every loaded version. For each, `accepted` is the sum of `ended` plus `in_flight`."""
-        return EngineStats(models=tuple(self._core.stats()))
+        # While a version is loaded again, there are two of it: the one that answers is the older.
+        models: dict[tuple[str, str], _core.ModelStats] = {}
+        for model in self._core.stats():
+            models.setdefault((model.name, model.version), model)
+        return EngineStats(models=tuple(models.values()))
 
     def reset_run_times(self, name: str | None = None) -> None:
         """Forget what runs were learned to take; what was measured at load stands again, and learning goes on.
@@ -351,8 +364,14 @@ class Engine:
                 self._threads.append(thread)
 
 
-def _shut(core: _core.Engine, callbacks: _core.CallbackQueue, threads: list[threading.Thread]) -> None:
+def _shut(
+    core: _core.Engine, callbacks: _core.CallbackQueue, threads: list[threading.Thread], watches: list[Watch]
+) -> None:
+    for watch in watches:
+        watch.end()
     core.close()
+    for watch in watches:
+        watch.stop()
     callbacks.stop()
     _join(threads)  # a thread that the interpreter's end meets in the core would take the process with it
 

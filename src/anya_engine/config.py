@@ -9,23 +9,24 @@ names the field, the limit and the value.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, get_args
 
 from . import _checks as check
 from ._frozen import FrozenMapping
+from ._tables import build, table_of, with_message
+from ._toml import dumps, plain
 from .errors import ConfigError
+from .repository import RepositoryConfig, Transition, VersionPolicy
+from .repository import labels as version_labels
 
 __all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider"]
 
 # An execution provider by ONNX Runtime's name, alone or with ONNX Runtime's own options for it.
 Provider: TypeAlias = str | tuple[str, Mapping[str, str]]
-
-C = TypeVar("C", bound="BatchingConfig | ModelConfig | EngineConfig")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class BatchingConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BatchingConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return _build(cls, values, {})
+        return build(cls, values, {})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,13 @@ class ModelConfig:
     Attributes:
         source: Where the model is, when the engine itself is to load it: an .onnx file or a model directory. Belongs
             to an `EngineConfig`; `Engine.load` has an argument of that name and ignores this.
-        version: The version to load `source` as; None: the next free number.
+        version: The version to load `source` as; None: the next number, or the one that came from `source` before.
+        version_policy: Which versions of this name are loaded from the engine's repository; None: the repository's.
+        version_labels: Names for versions, such as {"stable": "3", "canary": "4"}; a request may give one as its
+            `version`. "stable" answers requests that give none; without it the newest version does.
+        version_transition: How `Engine.apply` gets from one version to the next. "availability_preserving": the new one
+            is loaded before the old one goes. "resource_preserving": the old one goes first, for models that do not
+            fit twice; in between there is no such model.
         providers: ONNX Runtime's execution providers in order of preference, each a name or a pair of name and options.
         instances: Runs at once; None: usable cores / `intra_op_num_threads`. All share one session, so weights are
             held once.
@@ -94,6 +101,9 @@ class ModelConfig:
 
     source: str | PathLike[str] | None = None
     version: str | None = None
+    version_policy: VersionPolicy | None = None
+    version_labels: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
+    version_transition: Transition = "availability_preserving"
     providers: tuple[Provider, ...] = ("CPUExecutionProvider",)
     instances: int | None = None
     intra_op_num_threads: int = 1
@@ -113,6 +123,10 @@ class ModelConfig:
             _set(self, "source", check.path("source", self.source))
         if self.version is not None:
             check.name("version", self.version)
+        if self.version_policy is not None:
+            check.instance("version_policy", self.version_policy, VersionPolicy)
+        _set(self, "version_labels", version_labels("version_labels", self.version_labels))
+        check.choice("version_transition", self.version_transition, get_args(Transition))
         _set(self, "providers", check.providers("providers", self.providers))
         if self.instances is not None:
             _set(self, "instances", check.integer("instances", self.instances, 1, 1024))
@@ -131,7 +145,7 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return _build(cls, values, {"batching": BatchingConfig.from_dict})
+        return build(cls, values, {"batching": BatchingConfig.from_dict, "version_policy": VersionPolicy.from_dict})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +154,12 @@ class EngineConfig:
 
     Attributes:
         models: Configuration by model name. An entry with a `source` is loaded when the engine starts; one without
-            is what later loads of that name use.
+            is what later loads of that name use, and versions of that name in the repository.
+        repository: A directory of models and versions; all its models are loaded.
     """
 
     models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=FrozenMapping)
+    repository: RepositoryConfig | None = None
 
     def __post_init__(self) -> None:
         check.mapping("models", self.models)
@@ -151,15 +167,17 @@ class EngineConfig:
             check.name("models", name)
             check.instance(f"models.{name}", model, ModelConfig)
         _set(self, "models", FrozenMapping(self.models))
+        if self.repository is not None:
+            check.instance("repository", self.repository, RepositoryConfig)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EngineConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return _build(cls, values, {"models": _models})
+        return build(cls, values, {"models": table_of(ModelConfig.from_dict), "repository": RepositoryConfig.from_dict})
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str]) -> EngineConfig:
-        """Read a TOML file; a relative `source` in it is relative to the file's folder."""
+        """Read a TOML file; relative paths in it are relative to the file's folder."""
         file = Path(path)
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -170,10 +188,17 @@ class EngineConfig:
         try:
             config = cls.from_dict(values)
         except ConfigError as error:
-            raise _with_message(error, f"{file}: {error}") from error
+            raise with_message(error, f"{file}: {error}") from error
         folder = file.absolute().parent
         models = {name: _anchored(model, folder) for name, model in config.models.items()}
-        return dataclasses.replace(config, models=models)
+        repository = config.repository
+        if repository is not None:
+            repository = dataclasses.replace(repository, path=str(folder / fspath(repository.path)))
+        return dataclasses.replace(config, models=models, repository=repository)
+
+    def to_toml(self) -> str:
+        """The file that `from_toml` reads as this configuration; what has its default is left out."""
+        return dumps(plain(self))
 
 
 def _set(config: object, field: str, value: object) -> None:
@@ -185,49 +210,3 @@ def _anchored(model: ModelConfig, folder: Path) -> ModelConfig:
     if model.source is None:
         return model
     return dataclasses.replace(model, source=str(folder / fspath(model.source)))
-
-
-def _models(values: Mapping[str, Any]) -> dict[str, ModelConfig]:
-    models = {}
-    for name, value in _table(values).items():
-        try:
-            models[name] = ModelConfig.from_dict(value)
-        except ConfigError as error:
-            raise _inside(name, error) from error
-    return models
-
-
-def _build(cls: type[C], values: Mapping[str, Any], nested: Mapping[str, Callable[[Any], Any]]) -> C:
-    """Make a `cls` of plain values; `nested` says how fields that are configurations themselves are made."""
-    known = [field.name for field in dataclasses.fields(cls)]
-    arguments = {}
-    for key, value in _table(values).items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ConfigError(f"{check.key(key)}: unknown key; {hint}", field=check.key(key), value=value)
-        if key in nested and not isinstance(value, (BatchingConfig, ModelConfig)):
-            try:
-                value = nested[key](value)
-            except ConfigError as error:
-                raise _inside(key, error) from error
-        arguments[key] = value
-    return cls(**arguments)
-
-
-def _table(values: object) -> Mapping[Any, Any]:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"expected a table, got {check.shown(values)}", value=values)
-    return values
-
-
-def _inside(outer: object, error: ConfigError) -> ConfigError:
-    """Return the same refusal as seen from one level further out."""
-    outer = check.key(outer)
-    path = outer if error.field is None else f"{outer}.{error.field}"
-    separator = ": " if error.field is None else "."
-    return _with_message(error, f"{outer}{separator}{error}", path)
-
-
-def _with_message(error: ConfigError, message: str, field: str | None = None) -> ConfigError:
-    return ConfigError(message, field=field or error.field, limit=error.limit, value=error.value)
