@@ -14,6 +14,7 @@ from ._goal import Found, goal
 from ._model_table import ModelTable
 from ._plan import Load, Plan, Reload, Step, Switch, Unload, plan
 from ._repository import look, stamp_of
+from ._retire import retire
 from ._state import Entry, Key, State
 from .config import EngineConfig
 from .errors import AnyaError, ApplyError, ConfigError, ModelLoadError
@@ -121,7 +122,7 @@ class _Undertaking:
             self._table.release(self._reserved)
         for key, model in self._opened.items():
             self._table.announce(key, model)
-        self._unload(gone)
+        retire(gone)
 
     def _prepare(self, step: Step) -> None:
         if isinstance(step, Load):
@@ -148,7 +149,7 @@ class _Undertaking:
         self._now = left
         self._taken_out.append(entry)
         self._reserved.append(self._table.reserve(name, version))
-        self._unload(gone)
+        retire(gone)
 
     def _undo(self) -> list[AnyaError]:
         """Back to how it was; returns what could not be loaded again."""
@@ -175,12 +176,6 @@ class _Undertaking:
                 model.unload()
             failed.append(error)
         return failed
-
-    @staticmethod
-    def _unload(models: list[_core.Model]) -> None:
-        for model in models:
-            model.unload()
-            _log.info("unloaded model=%s version=%s", model.name, model.version)
 
 
 def _without(state: State, key: Key) -> State:

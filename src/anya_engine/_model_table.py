@@ -13,11 +13,12 @@ from typing import NoReturn
 from . import _checks as check
 from . import _core
 from ._cuda import preload_cuda
-from ._frozen import FrozenMapping
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
+from ._planned_table import PlannedTable
+from ._retire import retire
 from ._runtime import RuntimeLibrary
-from ._state import Entry, Key, State
+from ._state import Entry, Key
 from .config import ModelConfig, Provider
 from .errors import ConfigError, ModelLoadError, ModelNotFound
 
@@ -26,29 +27,25 @@ __all__ = ["ModelTable"]
 _log = logging.getLogger("anya_engine")
 
 
-class ModelTable:
+class ModelTable(PlannedTable):
     """The loaded versions of one engine. Thread-safe.
 
     Attributes:
         serving: The version that answers, by name. Replaced on change, never changed: a reader reads it once.
         loaded: Every version, by name and version, in the order of loading. Likewise.
         loading: Versions on their way in.
-        entries: How each loaded version came to be, for plans. Likewise.
-        labels: The version that a label names, by name and label. Likewise.
-        defaults: How later loads are run, by name.
     """
 
     def __init__(self, core: _core.Engine, library: RuntimeLibrary, configs: Mapping[str, ModelConfig]) -> None:
         self._core = core
         self._library = library
         self._last_configs: dict[str, ModelConfig] = {}
-        self._lock = threading.RLock()  # of those who change something; not held while a model loads or drains
+        self._lock = threading.Lock()  # of those who change something; not held while a model loads or drains
+        self._stable: dict[str, _core.Model] = {}  # the version that serves its name, whoever else takes a share
         self.serving: dict[str, _core.Model] = {}
         self.loaded: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
-        self.entries: dict[Key, Entry] = {}
-        self.labels: dict[Key, str] = {}
-        self.defaults = configs
+        self._begin_plans(configs)
 
     def load(
         self, name: str, source: str | PathLike[str] | bytes, version: str | None, config: ModelConfig | None
@@ -67,7 +64,9 @@ class ModelTable:
                 self._last_configs[name] = config
                 self.loaded = {**self.loaded, key: model}
                 self.entries = {**self.entries, key: entry}
-                self.serving = {name: model, **self.serving}  # one that serves already stays
+                if name not in self._stable:
+                    self._stable[name] = model
+                    self.serving = {**self.serving, name: model}
         finally:
             self.release([key])
         return self.announce(key, model)
@@ -87,54 +86,6 @@ class ModelTable:
         )
         return info
 
-    def state(self) -> State:
-        """What is loaded, as plans see it."""
-        with self._lock:
-            return State(
-                entries=FrozenMapping(self.entries),
-                serving=FrozenMapping({name: model.version for name, model in self.serving.items()}),
-                labels=FrozenMapping(self.labels),
-                defaults=FrozenMapping(self.defaults),
-            )
-
-    def publish(self, now: State, goal: State, arrived: Mapping[Key, _core.Model]) -> list[_core.Model]:
-        """Put a state in the place of the one that it was planned from.
-
-        Args:
-            now: What it was planned from, less what has been taken out since.
-            goal: What is to be.
-            arrived: The models that are new in it, or take the place of their like.
-
-        Returns:
-            Those that are in no table any more; to be unloaded.
-
-        Raises:
-            ModelLoadError: Something else is loaded or serves than the plan was made for. Nothing has changed.
-        """
-        mine = {name for name in (*now.serving, *goal.serving) if now.of(name) != goal.of(name)}
-        with self._lock:
-            there = self.state()
-            for name in mine:
-                if there.of(name) != now.of(name):
-                    message = f"what is loaded of '{name}' was changed by somebody else in the meantime; try again"
-                    raise ModelLoadError(message, field="name", value=name)
-            loaded = {k: m for k, m in {**self.loaded, **arrived}.items() if k[0] not in mine or k in goal.entries}
-            gone = [model for key, model in self.loaded.items() if loaded.get(key) is not model]
-            self.entries = {k: e for k, e in self.entries.items() if k[0] not in mine}
-            self.entries |= {k: e for k, e in goal.entries.items() if k[0] in mine}
-            self.labels = {k: v for k, v in self.labels.items() if k[0] not in mine}
-            self.labels |= {k: v for k, v in goal.labels.items() if k[0] in mine}
-            serving = {name: loaded[name, version] for name, version in goal.serving.items() if name in mine}
-            for name in mine:
-                self._last_configs.pop(name, None)
-                if name in serving:
-                    self._last_configs[name] = self.entries[name, serving[name].version].config
-            others = {name: model for name, model in self.serving.items() if name not in mine}
-            self.loaded = loaded
-            self.serving = {**others, **serving}
-            self.defaults = goal.defaults
-            return gone
-
     def unload(self, name: str, version: str | None) -> None:
         """See `Engine.unload`."""
         with self._lock:
@@ -142,7 +93,7 @@ class ModelTable:
             if not gone:
                 self.not_found(name, version)
             left = {key: model for key, model in self.loaded.items() if key not in gone}
-            if self.serving.get(name) in gone.values():
+            if self._stable[name] in gone.values():
                 if others := [key[1] for key in left if key[0] == name]:
                     raise ConfigError(
                         f"version '{version}' of model '{name}' serves its requests while {others} are warm; "
@@ -150,14 +101,12 @@ class ModelTable:
                         field="version",
                         value=version,
                     )
+                del self._stable[name]
                 self.serving = {other: model for other, model in self.serving.items() if other != name}
                 self._last_configs.pop(name, None)
             self.loaded = left
-            self.entries = {key: entry for key, entry in self.entries.items() if key in left}
-            self.labels = {key: version for key, version in self.labels.items() if (key[0], version) in left}
-        for key, model in gone.items():
-            model.unload()
-            _log.info("unloaded model=%s version=%s", *key)
+            self._forget(gone)
+        retire([gone.popitem()[1] for _ in range(len(gone))])
 
     def find(self, name: str, version: str | None) -> _core.Model:
         """The version that is to answer."""
@@ -165,13 +114,6 @@ class ModelTable:
             return self.serving[name] if version is None else self.loaded[name, version]
         except (KeyError, TypeError):
             return self.labelled(name, version) or self.not_found(name, version)
-
-    def labelled(self, name: str, label: str | None) -> _core.Model | None:
-        """The version that a label names; asked when no version is called so."""
-        try:
-            return None if label is None else self.loaded[name, self.labels[name, label]]
-        except (KeyError, TypeError):
-            return None
 
     def not_found(self, name: object, version: object) -> NoReturn:
         """Say what is there instead."""
@@ -213,18 +155,13 @@ class ModelTable:
             self.loading.add((name, version))
             return name, version
 
-    def release(self, keys: Iterable[Key]) -> None:
-        """The end of `reserve`."""
-        with self._lock:
-            self.loading.difference_update(keys)
-
     def _info(self, key: Key, model: _core.Model) -> ModelInfo:
         facts = model.info()
         return ModelInfo(
             name=key[0],
             version=key[1],
             labels=tuple(label for (name, label), version in self.labels.items() if (name, version) == key),
-            state="serving" if self.serving.get(key[0]) is model else "warm",
+            state="serving" if self._stable.get(key[0]) is model else "warm",
             inputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["inputs"]),
             outputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["outputs"]),
             digest=facts["digest"],
