@@ -67,7 +67,7 @@ class Configurable:
         Raises:
             ApplyError: A step failed. Its `__cause__` is why, and everything is as it was.
             ConfigError: The configuration contradicts itself or what is loaded, or the repository cannot be read.
-            UnsafeFile: A name in the repository is a link.
+            UnsafeFile: A name or a version in the repository is a link.
         """
         self._check_usable()
         return self._applier.apply(_config(config))

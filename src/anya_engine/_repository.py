@@ -31,7 +31,7 @@ def look(config: EngineConfig) -> Found:
 
     Raises:
         ConfigError: The repository cannot be read.
-        UnsafeFile: A name in it is a link.
+        UnsafeFile: A name or a version in it is a link.
     """
     sources = {}
     for name, model in config.models.items():
@@ -95,12 +95,7 @@ def _names(root: str, notes: list[str]) -> Iterator[tuple[str, Mapping[str, File
         except ConfigError:
             notes.append(f"{check.shown(entry.path)} is left alone: this is no name for a model")
             continue
-        if entry.is_symlink():
-            raise UnsafeFile(
-                f"repository: {entry.path} is a symbolic link; a repository holds directories only",
-                field="repository.path",
-                value=entry.path,
-            )
+        _refuse_link(entry)
         if not entry.is_dir():
             notes.append(f"{entry.path} is left alone: a repository holds directories only")
         elif versions := dict(_versions(entry.path, notes)):
@@ -121,13 +116,21 @@ def _versions(folder: str, notes: list[str]) -> Iterator[tuple[str, Files]]:
             continue
         if not is_version(entry.name):
             notes.append(f"{check.shown(entry.path)} is left alone: a version is a whole number")
-        elif not os.path.lexists(f"{entry.path}/model.onnx"):
+            continue
+        _refuse_link(entry)
+        if not os.path.lexists(f"{entry.path}/model.onnx"):
             notes.append(f"{entry.path} is left alone: it holds no model.onnx")
         else:
             stamp = stamp_of(entry.path)
             if stamp is None:
                 notes.append(f"{entry.path} is left alone: it cannot be read, or holds more than {MOST_FILES} files")
             yield entry.name, Files(entry.path, stamp)
+
+
+def _refuse_link(entry: os.DirEntry[str]) -> None:
+    if entry.is_symlink():
+        message = f"{entry.path} is a symbolic link; a repository holds directories only"
+        raise UnsafeFile(message, field="repository.path", value=entry.path)
 
 
 def _files(path: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -65,7 +65,9 @@ class Watch:
             except AnyaError as error:
                 if not self._stopped.is_set():
                     self._failed(error)
-                return None
+            except Exception:  # noqa: BLE001  # logged, and the thread lives on
+                _log.exception("watch: a look failed; the next one may not")
+            return None
 
     def end(self) -> None:
         """Begin no further look."""
