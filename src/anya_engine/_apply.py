@@ -85,9 +85,9 @@ def described(now: State, wanted: State, config: EngineConfig, found: Found) -> 
     steps = plan(now, wanted)
     loads = {step.entry.key for step in steps if isinstance(step, (Load, Reload))}
     missing = [
-        f"models.{name}.source: there is no {model.source}"
-        for name, model in config.models.items()
-        if model.source is not None and name not in found.sources and any(key[0] == name for key in loads)
+        f"models.{name}.source: there is no {found.sources[name].path}"
+        for name in config.models
+        if name in found.missing and any(key[0] == name for key in loads)
     ]
     return Plan(steps=steps, problems=tuple(missing), notes=found.notes)
 

@@ -38,12 +38,14 @@ class Found:
 
     Attributes:
         versions: The repository's versions, by name and version.
-        sources: The files of `ModelConfig.source`, by name; a name is missing when there is nothing there.
+        sources: The files of `ModelConfig.source`, by name.
+        missing: Names whose source is not there.
         notes: What was left alone in the repository, and why.
     """
 
     versions: Mapping[str, Mapping[str, Files]] = dataclasses.field(default_factory=FrozenMapping)
     sources: Mapping[str, Files] = dataclasses.field(default_factory=FrozenMapping)
+    missing: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 

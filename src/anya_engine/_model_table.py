@@ -16,6 +16,7 @@ from ._cuda import preload_cuda
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
 from ._planned_table import PlannedTable
+from ._repository import full
 from ._retire import retire
 from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
@@ -59,7 +60,8 @@ class ModelTable(PlannedTable):
             config = config or self._last_configs.get(name) or self.defaults.get(name) or ModelConfig()
             where = source if isinstance(source, bytes) else fspath(source)
             model = self.open(key, where, config)
-            entry = Entry(key=key, source=where if isinstance(where, str) else None, config=config, managed=False)
+            origin = full(where) if isinstance(where, str) else None
+            entry = Entry(key=key, source=origin, config=config, managed=False)
             with self._lock:
                 self._last_configs[name] = config
                 self.loaded = {**self.loaded, key: model}

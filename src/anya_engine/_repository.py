@@ -11,7 +11,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from os import fspath
+from os import PathLike
+from pathlib import Path
 
 from . import _checks as check
 from ._frozen import FrozenMapping
@@ -20,7 +21,7 @@ from .config import EngineConfig
 from .errors import ConfigError, UnsafeFile
 from .repository import is_version
 
-__all__ = ["look", "settled", "stamp_of"]
+__all__ = ["full", "look", "settled", "stamp_of"]
 
 #: Files of one version at most; a directory with more is no model.
 MOST_FILES = 10_000
@@ -33,15 +34,20 @@ def look(config: EngineConfig) -> Found:
         ConfigError: The repository cannot be read.
         UnsafeFile: A name or a version in it is a link.
     """
-    sources = {}
-    for name, model in config.models.items():
-        if model.source is not None and os.path.lexists(path := fspath(model.source)):
-            sources[name] = Files(path, stamp_of(path))
-    if config.repository is None:
-        return Found(sources=FrozenMapping(sources))
+    paths = {name: full(model.source) for name, model in config.models.items() if model.source is not None}
     notes: list[str] = []
-    versions = dict(_names(fspath(config.repository.path), notes))
-    return Found(versions=FrozenMapping(versions), sources=FrozenMapping(sources), notes=tuple(notes))
+    versions = {} if config.repository is None else dict(_names(full(config.repository.path), notes))
+    return Found(
+        versions=FrozenMapping(versions),
+        sources=FrozenMapping({name: Files(path, stamp_of(path)) for name, path in paths.items()}),
+        missing=frozenset(name for name, path in paths.items() if not os.path.lexists(path)),
+        notes=tuple(notes),
+    )
+
+
+def full(path: str | PathLike[str]) -> str:
+    """A path that means the same wherever the process goes, and that two spellings of one place share."""
+    return str(Path(path).absolute())
 
 
 def settled(before: Found, now: Found) -> tuple[Found, frozenset[str]]:

@@ -26,12 +26,13 @@ def retire(models: list[_core.Model]) -> None:
     reference, and closing the model would refuse it. So the last reference is waited for; but not for long, since
     somebody may also keep a `Future` that has ended long ago.
     """
+    probe = object()
+    alone = sys.getrefcount(probe)  # of what only one name holds: interpreters count that differently
     nobody = threading.Event()
     waited, pause = 0.0, 0.0005
     while models:
         model = models.pop()
-        # Ours and the argument of getrefcount. The interpreter of Python 3.14 may borrow ours: then it is one less.
-        while sys.getrefcount(model) > 2 and waited < PATIENCE:
+        while sys.getrefcount(model) > alone and waited < PATIENCE:
             nobody.wait(pause)
             waited, pause = waited + pause, min(2 * pause, 0.02)
         model.unload()

@@ -302,8 +302,7 @@ class Machine:
             assert isinstance(step, Unload)
             name, version = step.entry.key
             del self.entries[step.entry.key]
-            if self.serving.get(name) == version:  # only the last one of a name may serve to its end
-                assert not [key for key in self.entries if key[0] == name]
+            if self.serving.get(name) == version:
                 del self.serving[name]
             self.labels = {key: value for key, value in self.labels.items() if (key[0], value) != step.entry.key}
 
