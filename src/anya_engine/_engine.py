@@ -134,7 +134,8 @@ class Engine(Configurable):
             config: How to run it; None: that of the name's last load, then the engine configuration's, then defaults.
 
         Raises:
-            ModelLoadError: The source cannot be read, or the version exists (a load never replaces silently) or is a label.
+            ModelLoadError: The source cannot be read, or the version exists (a load never replaces silently), or is a
+                label.
             ModelInvalid: The bytes are no model that can be run.
             TrustError: The source is not safe to read: a link, a device, a path that leaves the model's folder.
             ConfigError: The configuration cannot be had, for example a provider that is not installed.

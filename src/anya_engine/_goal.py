@@ -69,6 +69,10 @@ def goal(now: State, config: EngineConfig, found: Found) -> State:
             newest[name] = version
     for name, versions in found.versions.items():
         model = config.models.get(name, ModelConfig())
+        if model.version is not None:
+            path = f"models.{check.key(name)}.version"
+            message = f"{path}: the repository has versions of its own; the label {STABLE!r} says which one serves"
+            raise ConfigError(message, field=path, value=model.version)
         for version in _chosen(now, name, model, config, versions):
             files = versions[version]
             wanted = Entry(key=(name, version), source=files.path, config=model, stamp=files.stamp)

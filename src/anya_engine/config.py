@@ -125,6 +125,8 @@ class ModelConfig:
             check.name("version", self.version)
         if self.version_policy is not None:
             check.instance("version_policy", self.version_policy, VersionPolicy)
+            if self.source is not None:
+                check.refuse("version_policy", "is for versions of a repository, a source is one", self.version_policy)
         _set(self, "version_labels", version_labels("version_labels", self.version_labels))
         check.choice("version_transition", self.version_transition, get_args(Transition))
         _set(self, "providers", check.providers("providers", self.providers))
@@ -166,6 +168,9 @@ class EngineConfig:
         for name, model in self.models.items():
             check.name("models", name)
             check.instance(f"models.{name}", model, ModelConfig)
+            if model.version_policy is not None and self.repository is None:
+                field = f"models.{check.key(name)}.version_policy"
+                check.refuse(field, "is for versions of a repository, and there is none", model.version_policy)
         _set(self, "models", FrozenMapping(self.models))
         if self.repository is not None:
             check.instance("repository", self.repository, RepositoryConfig)

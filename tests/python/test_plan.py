@@ -183,6 +183,7 @@ def test_labels_bring_their_versions() -> None:
         (repository(ModelConfig(version_labels={"stable": "9"})), found("1"), "there is no version '9'; there is: 1"),
         (EngineConfig(models={"n": ModelConfig(version_labels={"a": "1"})}), Found(), "there is no version '1'"),
         (source(version="blue", version_labels={"blue": "blue"}), Found(), "is a version of the model"),
+        (repository(ModelConfig(version="1")), found("1"), "the label 'stable' says which one serves"),
         (
             EngineConfig(models={"m": ModelConfig(source="/x")}, repository=RepositoryConfig(path="/r")),
             found("1"),
@@ -316,14 +317,20 @@ class Machine:
 
 
 NAMES = ["a", "b"]
-CONFIGS = st.builds(
-    ModelConfig,
-    source=st.sampled_from([None, None, "/x", "/y"]),
-    version=st.sampled_from([None, "1", "9", "blue"]),
-    instances=st.sampled_from([None, 1, 2]),
-    version_policy=st.sampled_from([None, VersionPolicy(latest=1), VersionPolicy(all=True)]),
-    version_labels=st.dictionaries(st.sampled_from(["stable", "canary"]), st.sampled_from(["1", "2"]), max_size=2),
-    version_transition=st.sampled_from(["availability_preserving", "resource_preserving"]),
+ANY: dict[str, Any] = {
+    "instances": st.sampled_from([None, 1, 2]),
+    "version_labels": st.dictionaries(st.sampled_from(["stable", "canary"]), st.sampled_from(["1", "2"]), max_size=2),
+    "version_transition": st.sampled_from(["availability_preserving", "resource_preserving"]),
+}
+POLICIES = st.sampled_from([None, VersionPolicy(latest=1), VersionPolicy(all=True)])
+CONFIGS = st.one_of(
+    st.builds(ModelConfig, version_policy=POLICIES, **ANY),
+    st.builds(
+        ModelConfig,
+        source=st.sampled_from(["/x", "/y"]),
+        version=st.sampled_from([None, "1", "9", "blue"]),
+        **ANY,
+    ),
 )
 VERSIONS = st.dictionaries(
     st.sampled_from(["1", "2", "3"]), st.builds(Files, st.just("/r"), st.sampled_from(["s", "t", None])), max_size=3

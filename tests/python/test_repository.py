@@ -174,6 +174,8 @@ def test_a_name_that_goes_is_unloaded(engine: anya.Engine, tmp_path: Path) -> No
         (lambda: anya.ModelConfig(version_labels=("a", "3")), "version_labels"),  # type: ignore[arg-type]
         (lambda: anya.ModelConfig(version_transition="resource"), "version_transition"),  # type: ignore[arg-type]
         (lambda: anya.ModelConfig(version_policy="all"), "version_policy"),  # type: ignore[arg-type]
+        (lambda: anya.ModelConfig(source="/x", version_policy=anya.VersionPolicy()), "version_policy"),
+        (lambda: config(version_policy=anya.VersionPolicy()), "models.m.version_policy"),
         (lambda: anya.EngineConfig(repository="/r"), "repository"),  # type: ignore[arg-type]
     ],
 )

@@ -34,7 +34,6 @@ MODELS = st.builds(
     ModelConfig,
     source=st.none() | PATHS,
     version=st.none() | NAMES,
-    version_policy=st.none() | POLICIES,
     version_labels=st.dictionaries(LABELS, NAMES, max_size=2),
     version_transition=st.sampled_from(["availability_preserving", "resource_preserving"]),
     providers=st.sampled_from(
@@ -46,10 +45,11 @@ MODELS = st.builds(
     batching=st.builds(BatchingConfig, max_batch_size=st.integers(1, 1 << 20), force=st.booleans()),
     batch_check_rtol=st.floats(0, 1e6),
 )
-ENGINES = st.builds(
-    EngineConfig,
-    models=st.dictionaries(NAMES, MODELS, max_size=3),
-    repository=st.none() | st.builds(RepositoryConfig, path=PATHS, version_policy=POLICIES),
+CHOSEN = st.builds(ModelConfig, version_policy=POLICIES)
+REPOSITORIES = st.builds(RepositoryConfig, path=PATHS, version_policy=POLICIES)
+ENGINES = st.one_of(
+    st.builds(EngineConfig, models=st.dictionaries(NAMES, MODELS, max_size=3)),
+    st.builds(EngineConfig, models=st.dictionaries(NAMES, MODELS | CHOSEN, max_size=3), repository=REPOSITORIES),
 )
 
 
