@@ -38,11 +38,12 @@ class Applier:
         config: What was applied last.
         meant: The version that it meant to serve, by name.
         busy: Gives the names that a rollout is about: no plan may touch them.
+        lock: Held from the look at the disk until its plan has been carried out; requests never take it.
     """
 
     def __init__(self, table: ModelTable, busy: Callable[[], Collection[str]] = _nobody) -> None:
         self._table = table
-        self._lock = threading.RLock()  # held while a plan is carried out; requests never take it
+        self.lock = threading.RLock()
         self.config = EngineConfig()
         self.meant: Mapping[str, str] = {}
         self.busy = busy
@@ -54,7 +55,7 @@ class Applier:
 
     def apply(self, config: EngineConfig) -> Plan:
         """See `Engine.apply`."""
-        with self._lock:
+        with self.lock:
             found = look(config)
             now = self._table.state()
             wanted = goal(now, config, found)
@@ -64,7 +65,7 @@ class Applier:
         self, config: EngineConfig, found: Found, now: State, wanted: State, meant: Mapping[str, str]
     ) -> Plan:
         """Bring the engine from `now` to `wanted`, which is what can be had of `config`; `meant` is to serve by it."""
-        with self._lock:
+        with self.lock:
             made = described(now, wanted, config, found)
             for name in self.busy():
                 if now.of(name) != wanted.of(name):

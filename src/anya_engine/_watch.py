@@ -59,7 +59,7 @@ class Watch:
             The plan that was carried out; None when there was nothing to do, it is not settled yet, or it failed. A
             failure is logged once; everything is as it was.
         """
-        with self._lock:
+        with self._lock, self._applier.lock:  # what somebody applies meanwhile must not be taken back
             try:
                 return self._step()
             except AnyaError as error:

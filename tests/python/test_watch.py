@@ -184,6 +184,22 @@ def test_a_name_in_a_rollout_waits(served: Served) -> None:
     assert who(engine) == 2
 
 
+def test_nobody_applies_during_a_look(served: Served) -> None:
+    """From the reading of a configuration to its end nobody else can apply one, which the look would then take back."""
+    engine, _, watch = served
+    read, free = watch._read, []
+
+    def trying() -> anya.EngineConfig:
+        thread = threading.Thread(target=lambda: free.append(engine._applier.lock.acquire(blocking=False)))
+        thread.start()
+        thread.join()
+        return read()
+
+    watch._read = trying
+    watch.step()
+    assert free == [False]
+
+
 def test_trouble_of_any_kind_is_survived(served: Served, caplog: Log) -> None:
     """An error that nobody foresaw is logged with its traceback, and the next look is as good as any."""
     engine, root, watch = served
