@@ -138,6 +138,13 @@ def conformance(session: nox.Session) -> None:
     session.run("pytest", "tests/conformance", *session.posargs)
 
 
+@nox.session(name="rollout-simulation")
+def rollout_simulation(session: nox.Session) -> None:
+    """Play 2 000 rollouts of each kind: false rollbacks, found regressions, and the rules that fail there."""
+    install(session, "test")
+    session.run("pytest", "tests/rollout", "-p", "no:cacheprovider", *session.posargs, env={"ANYA_ROLLOUTS": "2000"})
+
+
 @nox.session
 def tests_cpp(session: nox.Session) -> None:
     """Run the C++ tests alone; nothing of Python is built. Arguments after `--` go to ctest."""

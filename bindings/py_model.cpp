@@ -164,14 +164,8 @@ bool read_terms(PyModel& model, PyRequest& request, PyObject* timeout, PyObject*
     request.priority = static_cast<int>(level);
   }
   if (key != Py_None) {
-    const py::object text = py::reinterpret_steal<py::object>(PyBytes_Check(key) ? Py_NewRef(key) : PyObject_Str(key));
-    if (!text) return false;
-    Py_ssize_t size = 0;
-    const char* bytes =
-        PyBytes_Check(text.ptr()) ? PyBytes_AS_STRING(text.ptr()) : PyUnicode_AsUTF8AndSize(text.ptr(), &size);
-    if (bytes == nullptr) return false;
-    if (PyBytes_Check(text.ptr())) size = PyBytes_GET_SIZE(text.ptr());
-    request.key_hash = Engine::key_hash({bytes, static_cast<std::size_t>(size)}, 0);
+    request.key_hash = key_hash(key, 0);
+    if (request.key_hash == 0) return false;
   }
   if (tenant != Py_None) {
     Py_ssize_t size = 0;
@@ -243,9 +237,21 @@ PyModel::PyModel(py::object engine_object, std::shared_ptr<Model> loaded)
   }
 }
 
+std::uint64_t key_hash(PyObject* key, std::uint64_t salt) {
+  if (PyBytes_Check(key)) {
+    return Engine::key_hash({PyBytes_AS_STRING(key), static_cast<std::size_t>(PyBytes_GET_SIZE(key))}, salt);
+  }
+  const py::object text = py::reinterpret_steal<py::object>(PyObject_Str(key));
+  Py_ssize_t size = 0;
+  const char* const bytes = text ? PyUnicode_AsUTF8AndSize(text.ptr(), &size) : nullptr;
+  return bytes == nullptr ? 0 : Engine::key_hash({bytes, static_cast<std::size_t>(size)}, salt);
+}
+
 PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* arguments, Inputs inputs) {
   PyRequest* const request = model.pool.get();
   request->model = &model;
+  request->tally = model.tally.get();
+  request->tally_arm = model.tally_arm;
   request->hold(Py_NewRef(self));
   const auto prepare = [&] {
     if (!read_terms(model, *request, arguments[2], arguments[3], arguments[4], arguments[5])) return false;

@@ -7,6 +7,7 @@
 
 #include "anya/engine.h"
 #include "anya/model.h"
+#include "anya/rollout_tally.h"
 #include "bindings.h"
 #include "py_request.h"
 
@@ -36,6 +37,8 @@ struct PyModel {
   std::vector<py::object> input_names;   // interned
   std::vector<py::object> output_names;  // interned
   std::vector<py::object> output_types;  // NumPy dtypes; None for strings, which come as object arrays of str
+  std::shared_ptr<RolloutTally> tally;   // counts what is asked through this object; null: nobody does
+  std::uint8_t tally_arm = 0;
 };
 
 // The arguments of every way to ask, in the order in which the package passes them:
@@ -54,6 +57,9 @@ PyObject* take_outputs(PyRequest& request);
 
 // The same with what is known of it: (outputs, request_id, queue_time, compute_time, batch_size).
 PyObject* take_detailed(PyRequest& request);
+
+// The hash of a routing key: of bytes as they are, of anything else as str() shows it. 0: Python's error is set.
+std::uint64_t key_hash(PyObject* key, std::uint64_t salt);
 
 // The PyModel behind a `_core.Model` object; no check.
 PyModel& model_of(PyObject* self) noexcept;

@@ -55,9 +55,6 @@ void register_engine(py::module_& module) {
       .def_property_readonly(
           "runtime_version", [](const PyEngine& self) { return self.engine->dependencies().runtime_version; },
           "ONNX Runtime's version.");
-  module.def(
-      "key_hash", [](const std::string& key, std::uint64_t salt) { return Engine::key_hash(key, salt); },
-      py::arg("key"), py::arg("salt"), "A 64-bit hash of a routing key, the same in every process.");
 }
 
 }  // namespace anya::python

@@ -147,11 +147,23 @@ void register_model(py::module_& module) {
   py::class_<PyModel> type(module, "Model", "A loaded version. Thread-safe.");
   type.def_property_readonly("name", [](const PyModel& self) { return self.model->info().name; }, "The model's name.");
   type.def_property_readonly("version", [](const PyModel& self) { return self.model->info().version; }, "Its version.");
+  type.def_property_readonly(
+      "waiting", [](const PyModel& self) { return self.model->waiting(); }, "Requests in its queue.");
   type.def("info", &info_of, "What is known of it, as a dict.");
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
   type.def(
       "reset_run_times", [](PyModel& self) { self.model->reset_run_times(); },
       "Forgets what runs were learned to take.");
+  type.def(
+      "counted",
+      [](const PyModel& self, std::shared_ptr<RolloutTally> tally, bool is_new) {
+        auto arm = std::make_unique<PyModel>(self);
+        arm->tally = std::move(tally);
+        arm->tally_arm = static_cast<std::uint8_t>(is_new ? RolloutTally::Arm::kNew : RolloutTally::Arm::kOld);
+        return arm;
+      },
+      py::arg("tally"), py::arg("is_new"),
+      "The same version; what is asked through this object is counted in a tally.");
   type.def(
       "unload", [](PyModel& self) { self.engine.cast<PyEngine&>().engine->unload(self.model); },
       py::call_guard<py::gil_scoped_release>(), "Refuses new requests, drains, stops its threads. Blocks.");

@@ -36,12 +36,15 @@ from .errors import (
     UntrustedKey,
 )
 from .repository import RepositoryConfig, VersionPolicy
+from .strategies import BlueGreen, Canary, Shadow
 
 __all__ = [
     "AnyaError",
     "ApplyError",
     "Attempt",
     "BatchingConfig",
+    "BlueGreen",
+    "Canary",
     "Cancelled",
     "ConfigError",
     "DeadlineExceeded",
@@ -56,6 +59,7 @@ __all__ = [
     "HistogramSnapshot",
     "InputTooLarge",
     "InvalidInput",
+    "MetricEvidence",
     "ModelConfig",
     "ModelHealth",
     "ModelInfo",
@@ -71,7 +75,11 @@ __all__ = [
     "RepositoryConfig",
     "Response",
     "Revoked",
+    "RolloutEvent",
+    "RolloutStatus",
     "RunTime",
+    "Shadow",
+    "ShadowReport",
     "SignatureInvalid",
     "SignatureMalformed",
     "SignatureMissing",
@@ -89,7 +97,19 @@ __all__ = [
 try:
     from ._core import Future, HistogramSnapshot, ModelStats, RunTime
     from ._engine import Engine
-    from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response, TensorSpec
+    from ._info import (
+        Attempt,
+        EngineStats,
+        Health,
+        MetricEvidence,
+        ModelHealth,
+        ModelInfo,
+        Response,
+        RolloutEvent,
+        RolloutStatus,
+        ShadowReport,
+        TensorSpec,
+    )
     from ._plan import Plan
     from ._watch import Watch
 except ModuleNotFoundError as error:

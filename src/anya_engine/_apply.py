@@ -6,8 +6,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from ._frozen import FrozenMapping
 from ._goal import Found, goal
@@ -27,8 +27,17 @@ __all__ = ["Applier", "described"]
 _log = logging.getLogger("anya_engine")
 
 
-def _nobody() -> Collection[str]:
-    return ()
+class Rollouts(Protocol):
+    """What `Deployments` is to plans."""
+
+    def in_progress(self) -> Collection[str]:
+        """Names that a rollout is about."""
+
+    def withdraw(self, name: str, version: str | None) -> None:
+        """A version goes."""
+
+    def forget(self, name: str) -> None:
+        """Another version serves now: what was deployed before is history."""
 
 
 class Applier:
@@ -37,16 +46,16 @@ class Applier:
     Attributes:
         config: What was applied last.
         meant: The version that it meant to serve, by name.
-        busy: Gives the names that a rollout is about: no plan may touch them.
+        rollouts: Knows the names that a rollout is about, which no plan may touch, and is told what a plan has moved.
         lock: Held from the look at the disk until its plan has been carried out; requests never take it.
     """
 
-    def __init__(self, table: ModelTable, busy: Callable[[], Collection[str]] = _nobody) -> None:
+    def __init__(self, table: ModelTable, rollouts: Rollouts) -> None:
         self._table = table
         self.lock = threading.RLock()
         self.config = EngineConfig()
         self.meant: Mapping[str, str] = {}
-        self.busy = busy
+        self.rollouts = rollouts
 
     def plan(self, config: EngineConfig) -> Plan:
         """See `Engine.plan`."""
@@ -67,17 +76,21 @@ class Applier:
         """Bring the engine from `now` to `wanted`, which is what can be had of `config`; `meant` is to serve by it."""
         with self.lock:
             made = described(now, wanted, config, found)
-            for name in self.busy():
+            for name in self.rollouts.in_progress():
                 if now.of(name) != wanted.of(name):
                     raise ConfigError(
                         f"a rollout of '{name}' is in progress; it must end before the configuration changes '{name}'",
                         field=f"models.{name}",
                     )
-            _Undertaking(self._table, now, wanted, made.steps).run()
+            gone = _Undertaking(self._table, now, wanted, made.steps).run()
             self.config, self.meant = config, meant
             for step in made.steps:
-                if isinstance(step, Switch):
+                if isinstance(step, Unload):
+                    self.rollouts.withdraw(*step.entry.key)
+                elif isinstance(step, Switch):
+                    self.rollouts.forget(step.name)
                     _log.info("switched model=%s version=%s before=%s", step.name, step.version, step.old)
+            retire(gone)
             return made
 
 
@@ -106,8 +119,8 @@ class _Undertaking:
         self._reserved: list[Key] = []
         self._taken_out: list[Entry] = []
 
-    def run(self) -> None:
-        """Do it, or leave everything as it was."""
+    def run(self) -> list[_core.Model]:
+        """Do it, or leave everything as it was; return what is to be retired."""
         step: Step | None = None
         try:
             for step in self._steps:
@@ -123,7 +136,7 @@ class _Undertaking:
             self._table.release(self._reserved)
         for key, model in self._opened.items():
             self._table.announce(key, model)
-        retire(gone)
+        return gone
 
     def _prepare(self, step: Step) -> None:
         if isinstance(step, Load):

@@ -100,6 +100,13 @@ def mapping(field: str, value: object) -> None:
         refuse(field, "must be a mapping", value)
 
 
+def sequence(field: str, value: object) -> Sequence[Any]:
+    """Accept a sequence of at least one thing; text is none."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) or not value:
+        refuse(field, "must be a sequence of at least one", value)
+    return value
+
+
 def name(field: str, value: object) -> str:
     """Name of a model or a version: printable, 1 to 256 characters, no blanks around it."""
     if not isinstance(value, str):

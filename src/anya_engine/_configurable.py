@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import _checks as check
 from ._apply import Applier
+from ._deployments import Deployments
 from ._model_table import ModelTable
 from ._plan import Plan
 from ._watch import Watch
@@ -23,11 +24,12 @@ class Configurable:
     """What `Engine` knows of plans; see there."""
 
     _models: ModelTable
+    _deployments: Deployments
     _applier: Applier
     _watches: list[Watch]  # one at most; a list because the engine's finalizer holds it
 
     def _begin_plans(self) -> None:
-        self._applier = Applier(self._models)
+        self._applier = Applier(self._models, self._deployments)
         self._config_file: Path | None = None  # that the engine was made from
         self._watches = []
         self._watch_lock = threading.Lock()

@@ -9,6 +9,7 @@ import collections.abc
 import typing
 
 import numpy
+import typing_extensions
 
 __all__: list[str] = [
     "AsyncCall",
@@ -24,11 +25,12 @@ __all__: list[str] = [
     "ModelOptions",
     "ModelStats",
     "ProviderOptions",
+    "RolloutTally",
     "RunTime",
     "SessionOptions",
     "drive",
     "error_codes",
-    "key_hash",
+    "key_position",
 ]
 
 class Detail:
@@ -217,10 +219,52 @@ class ModelStats:
     @property
     def version(self) -> str: ...
 
+class RolloutTally:
+    """
+    What two versions answered, counted by window of time. Thread-safe.
+    """
+    @staticmethod
+    def edges() -> list[float]:
+        """
+        Where each bucket of durations but the last ends, in seconds.
+        """
+    @staticmethod
+    def size() -> int:
+        """
+        Bytes that the buffer must have.
+        """
+    def __init__(self, memory: typing_extensions.Buffer, window: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        """
+        Counts in this writable buffer, which other processes may share; `window` in seconds.
+        """
+    def reported(
+        self,
+        is_new: bool,
+        metric: typing.SupportsInt | typing.SupportsIndex,
+        key: typing.Any,
+        bad: bool,
+        now: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> None:
+        """
+        Counts what the service says about a key; metrics are numbered from 1.
+        """
+    def take(self, window: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        Takes the counts of a window that is over: by version (old, new) and kind (units, bad, at_risk, first_bad); durations as (stratum, old, new); and how many answers were left out.
+        """
+    def window_at(self, now: typing.SupportsFloat | typing.SupportsIndex) -> int:
+        """
+        The number of the window that this moment of time.monotonic() is in.
+        """
+
 class Model:
     """
     A loaded version. Thread-safe.
     """
+    def counted(self, tally: RolloutTally, is_new: bool) -> Model:
+        """
+        The same version; what is asked through this object is counted in a tally.
+        """
     def infer(
         self,
         inputs: typing.Any,
@@ -270,6 +314,11 @@ class Model:
     def version(self) -> str:
         """
         Its version.
+        """
+    @property
+    def waiting(self) -> int:
+        """
+        Requests in its queue.
         """
 
 class Engine:
@@ -501,7 +550,7 @@ def error_codes() -> list[str]:
     The stable codes, in the core's order.
     """
 
-def key_hash(key: str, salt: typing.SupportsInt | typing.SupportsIndex) -> int:
+def key_position(key: typing.Any, salt: int) -> float:
     """
-    A 64-bit hash of a routing key, the same in every process.
+    Where a routing key lies in [0, 1): evenly spread, the same in every process, another for another salt.
     """

@@ -7,7 +7,6 @@ import asyncio
 import inspect
 import logging
 import sys
-import threading
 import weakref
 from collections.abc import Coroutine, Mapping
 from os import PathLike
@@ -15,14 +14,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from . import _core
+from ._callbacks import CallbackThread
 from ._configurable import Configurable
+from ._control import Control
+from ._deployments import Deployments
 from ._event_loops import EventLoops
-from ._info import Attempt, EngineStats, Health, ModelHealth, ModelInfo, Response
+from ._info import Attempt, EngineStats, Health, ModelHealth, Response
 from ._model_table import ModelTable
 from ._runtime import find_runtime
+from ._taps import TappedModel
 from ._watch import Watch
-from .config import EngineConfig, ModelConfig
-from .errors import ApplyError, Unavailable
+from .config import EngineConfig
+from .errors import ApplyError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _log = logging.getLogger("anya_engine")
+_Model = _core.Model  # read once: it stands on the path of every request
 
 # One array for a model of one input, or a mapping of input names to arrays. An array is anything with `__array__`,
 # `__dlpack__` or the buffer protocol.
@@ -38,7 +42,7 @@ Inputs: TypeAlias = Any
 Outputs: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 
 
-class Engine(Configurable):
+class Engine(Control, Configurable):
     """Runs ONNX models for the process it lives in: batched, bounded, counted.
 
     Thread-safe. Several engines in one process are independent of each other. After `fork()` every call in the child
@@ -88,14 +92,13 @@ class Engine(Configurable):
         self._core = _core.Engine(library.path)
         self._loops = EventLoops(self._core)
         self._door = self._loops.door
-        self._callbacks = _core.CallbackQueue()
-        self._threads: list[threading.Thread] = []  # the one that runs callbacks, once somebody has submitted
-        self._callback_lock = threading.Lock()
+        self._callbacks = CallbackThread(self._core)
         self._closed = False
         self._models = ModelTable(self._core, library, config.models)
+        self._deployments = Deployments(self._models, self._callbacks.queue)
         self._begin_plans()
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._threads, self._watches)
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._deployments, self._watches)
         try:
             self._applier.apply(config)
         except ApplyError as error:
@@ -111,51 +114,6 @@ class Engine(Configurable):
         engine = cls(EngineConfig.from_toml(path), runtime=runtime)
         engine._follow(path)
         return engine
-
-    # ---- models
-
-    def load(
-        self,
-        name: str,
-        source: str | PathLike[str] | bytes,
-        *,
-        version: str | None = None,
-        config: ModelConfig | None = None,
-    ) -> ModelInfo:
-        """Read, check, open and warm up a version.
-
-        The first version of a name takes its traffic at once; later ones are warm and answer requests that name them.
-        Blocks without the GIL; other threads go on serving.
-
-        Args:
-            name: Printable, without blanks around it, at most 256 characters.
-            source: An .onnx file, a directory that holds model.onnx, or the model's bytes.
-            version: A string; None: the next free number, "1" for the first.
-            config: How to run it; None: that of the name's last load, then the engine configuration's, then defaults.
-
-        Raises:
-            ModelLoadError: The source cannot be read, or the version exists (a load never replaces silently), or is a
-                label.
-            ModelInvalid: The bytes are no model that can be run.
-            TrustError: The source is not safe to read: a link, a device, a path that leaves the model's folder.
-            ConfigError: The configuration cannot be had, for example a provider that is not installed.
-        """
-        self._check_usable()
-        return self._models.load(name, source, version, config)
-
-    def unload(self, name: str, version: str | None = None) -> None:
-        """Take a version, or all versions of a name, out of service; drain it; free it. Blocks without the GIL.
-
-        Raises:
-            ModelNotFound: No such model or version.
-            ConfigError: The version serves its name while others are loaded: unload those first, or the whole name.
-        """
-        self._check_usable()
-        self._models.unload(name, version)
-
-    def models(self) -> list[ModelInfo]:
-        """Every loaded version, in the order of loading."""
-        return self._models.infos()
 
     # ---- requests
 
@@ -176,6 +134,8 @@ class Engine(Configurable):
             model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
             model = self._models.labelled(name, version) or self._models.not_found(name, version)
+        if not isinstance(model, _Model):
+            model = model.pick(key)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
 
     def infer_detailed(
@@ -191,8 +151,9 @@ class Engine(Configurable):
         tenant: str | None = None,
     ) -> Response:
         """Like `infer`, with how the answer came about."""
-        model = self._models.find(name, version)
-        return self._response(model, model.infer_detailed(inputs, outputs, timeout, priority, key, tenant))
+        model = self._models.find(name, version, key)
+        answer = model.infer_detailed(inputs, outputs, timeout, priority, key, tenant)
+        return self._response(model.model if isinstance(model, TappedModel) else model, answer)
 
     def submit(
         self,
@@ -207,10 +168,10 @@ class Engine(Configurable):
         tenant: str | None = None,
     ) -> _core.Future:
         """Ask and go on; the answer is in the `Future`. The inputs are copied: the caller may change them at once."""
-        model = self._models.find(name, version)
-        if not self._threads:
-            self._start_callback_thread()
-        return _core.Future._submit(model, self._callbacks, inputs, outputs, timeout, priority, key, tenant)
+        model = self._models.find(name, version, key)
+        if isinstance(model, TappedModel):
+            return model.submit(self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
+        return _core.Future._submit(model, self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
 
     def infer_async(
         self,
@@ -236,6 +197,10 @@ class Engine(Configurable):
             if labelled is None:
                 return self._not_found_async(name, version)
             model = labelled
+        if not isinstance(model, _Model):
+            model = model.pick(key)
+            if isinstance(model, TappedModel):
+                return model.asked(self._door.ask, (inputs, outputs, timeout, priority, key, tenant), detailed=False)
         return self._door.ask(model, inputs, outputs, timeout, priority, key, tenant)
 
     async def infer_detailed_async(
@@ -251,10 +216,11 @@ class Engine(Configurable):
         tenant: str | None = None,
     ) -> Response:
         """Like `infer_async`, with how the answer came about."""
-        model = self._models.find(name, version)
-        return self._response(
-            model, await self._door.ask_detailed(model, inputs, outputs, timeout, priority, key, tenant)
-        )
+        model = self._models.find(name, version, key)
+        arguments = (inputs, outputs, timeout, priority, key, tenant)
+        if isinstance(model, TappedModel):
+            return self._response(model.model, await model.asked(self._door.ask_detailed, arguments, detailed=True))
+        return self._response(model, await self._door.ask_detailed(model, *arguments))
 
     # ---- what it tells
 
@@ -265,20 +231,6 @@ class Engine(Configurable):
         for model in self._core.stats():
             models.setdefault((model.name, model.version), model)
         return EngineStats(models=tuple(models.values()))
-
-    def reset_run_times(self, name: str | None = None) -> None:
-        """Forget what runs were learned to take; what was measured at load stands again, and learning goes on.
-
-        For when the machine has changed under the process (another CPU quota, a neighbour gone). `stats()` shows what
-        is known as `run_times`.
-
-        Args:
-            name: The model, in all its loaded versions; None: all models.
-
-        Raises:
-            ModelNotFound: No such model.
-        """
-        self._models.reset_run_times(name)
 
     def collector(self) -> Collector:
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
@@ -295,8 +247,8 @@ class Engine(Configurable):
             reason = "the engine is closed"
         ready = not reason
         models = {
-            name: ModelHealth(ready=ready, version=model.version, reason=reason)
-            for name, model in self._models.serving.items()
+            name: ModelHealth(ready=ready, version=self._models.stable(name).version, reason=reason)
+            for name in list(self._models.serving)
         }
         for name, _ in list(self._models.loading):
             models.setdefault(name, ModelHealth(ready=False, version=None, reason="its first version is loading"))
@@ -314,7 +266,7 @@ class Engine(Configurable):
             self._finalizer.detach()
             return
         self._finalizer()
-        _join(self._threads)  # whom another closer may still be waiting for
+        self._callbacks.join()  # whom another closer may still be waiting for
         self._loops.close()
 
     def __enter__(self) -> Self:
@@ -351,36 +303,15 @@ class Engine(Configurable):
     async def _not_found_async(self, name: str, version: str | None) -> Outputs:
         self._models.not_found(name, version)
 
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise Unavailable("the engine is closed; make a new one")
-        if not self._core.is_owner_process:
-            raise Unavailable("this process is a fork of the one that made the engine; make a new Engine here")
 
-    def _start_callback_thread(self) -> None:
-        with self._callback_lock:
-            if not self._threads and self._core.is_owner_process:
-                thread = threading.Thread(target=self._callbacks.run, name="anya-callbacks", daemon=True)
-                thread.start()
-                self._threads.append(thread)
-
-
-def _shut(
-    core: _core.Engine, callbacks: _core.CallbackQueue, threads: list[threading.Thread], watches: list[Watch]
-) -> None:
+def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch]) -> None:
     for watch in watches:
         watch.end()
+    deployments.stop()
     core.close()
     for watch in watches:
         watch.stop()
     callbacks.stop()
-    _join(threads)  # a thread that the interpreter's end meets in the core would take the process with it
-
-
-def _join(threads: list[threading.Thread]) -> None:
-    for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join()
 
 
 _NOTHING: Mapping[str, int] = {}

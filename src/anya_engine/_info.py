@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
     from ._core import ModelStats
 
-__all__ = ["Attempt", "EngineStats", "Health", "ModelHealth", "ModelInfo", "Response", "TensorSpec"]
+__all__ = [
+    "Attempt",
+    "EngineStats",
+    "Health",
+    "MetricEvidence",
+    "ModelHealth",
+    "ModelInfo",
+    "Response",
+    "RolloutEvent",
+    "RolloutStatus",
+    "ShadowReport",
+    "TensorSpec",
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,3 +171,104 @@ class Health:
     ready: bool
     reason: str
     models: Mapping[str, ModelHealth]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutEvent:
+    """One change of a rollout.
+
+    Attributes:
+        time: When, in seconds since the epoch.
+        move: What happened: "start", "switch", "advance", "pause", "resume", "promote", "rollback" or "unload".
+        why: The reason, in words.
+        weights: Share of the keys by version from then on, in percent.
+    """
+
+    time: float
+    move: str
+    why: str
+    weights: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MetricEvidence:
+    """What the judge of a canary holds on one metric.
+
+    Attributes:
+        against: Evidence against the new version, as a betting score: 1 is none. All metrics' mean is what is compared
+            with 1 / alpha.
+        in_favour: Likewise for it, of the present step; 1 / beta is enough.
+        new: Units that the new version answered; see `Canary.min_requests`.
+        new_bad: Bad ones among them.
+        old: Units that the old version answered.
+        old_bad: Bad ones among them.
+    """
+
+    against: float
+    in_favour: float
+    new: int
+    new_bad: int
+    old: int
+    old_bad: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowReport:
+    """How a version that answers nobody compares with the one that does.
+
+    Attributes:
+        compared: Requests answered by both.
+        agreed: Of these, within the tolerance.
+        top1_agreed: Of these, with the same largest element in every row of the first output; what classifiers decide.
+        max_abs_difference: Largest difference of one element so far.
+        max_rel_difference: Largest difference of one element relative to the old one's value.
+        failed: Requests that the new version did not answer, with the last error's code in `last_error`.
+        dropped: Copies not made, or refused by the new version's queue, because of load.
+        last_error: Code of the last error; "" when there was none.
+    """
+
+    compared: int = 0
+    agreed: int = 0
+    top1_agreed: int = 0
+    max_abs_difference: float = 0.0
+    max_rel_difference: float = 0.0
+    failed: int = 0
+    dropped: int = 0
+    last_error: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStatus:
+    """Where a model's change of version stands.
+
+    Attributes:
+        name: The model.
+        state: "idle" (no rollout since the first load), "progressing", "paused", "promoted" or "rolled_back".
+        strategy: "blue-green", "canary", "shadow"; "" when idle.
+        stable: The version that answers those the new one does not.
+        candidate: The new version; None when idle.
+        weights: Share of the keys by version now, in percent.
+        step: Of a canary, from 0; its number of steps once they are all passed.
+        steps: A canary's shares in percent.
+        verdict: Of the judge: "waiting", "passed", "failed" or "inconclusive"; "" where there is no judge.
+        why: Reason for state and verdict, in words.
+        evidence: By metric.
+        shadow: What was compared; None when there is no shadow.
+        rollback_to: The version that `rollback` would give the traffic to; None: there is none.
+        events: What happened, oldest first; the last hundred.
+    """
+
+    name: str
+    state: Literal["idle", "progressing", "paused", "promoted", "rolled_back"]
+    strategy: str = ""
+    stable: str
+    candidate: str | None = None
+    weights: Mapping[str, float]
+    step: int = 0
+    steps: tuple[float, ...] = ()
+    verdict: str = ""
+    why: str = ""
+    evidence: Mapping[str, MetricEvidence] = dataclasses.field(default_factory=dict)
+    shadow: ShadowReport | None = None
+    rollback_to: str | None = None
+    events: tuple[RolloutEvent, ...] = ()

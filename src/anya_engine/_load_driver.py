@@ -97,6 +97,6 @@ def drive(
         ConfigError: The plan cannot be.
         InvalidInput: A question does not fit the model.
     """
-    model = engine._models.find(name, None)
+    model = engine._models.stable(name)
     answer = _core.drive(model, list(questions), progress=progress, **dataclasses.asdict(plan))
     return cast("LoadReport", answer)

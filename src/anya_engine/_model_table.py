@@ -18,8 +18,10 @@ from ._options import core_options
 from ._planned_table import PlannedTable
 from ._repository import full
 from ._retire import retire
+from ._routing import Split
 from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
+from ._taps import Tap, Tapped, TappedModel
 from .config import ModelConfig, Provider
 from .errors import ConfigError, ModelLoadError, ModelNotFound
 
@@ -32,7 +34,8 @@ class ModelTable(PlannedTable):
     """The loaded versions of one engine. Thread-safe.
 
     Attributes:
-        serving: The version that answers, by name. Replaced on change, never changed: a reader reads it once.
+        serving: What answers, by name: a version, or what picks one. Replaced on change, never changed: a reader reads
+            it once.
         loaded: Every version, by name and version, in the order of loading. Likewise.
         loading: Versions on their way in.
     """
@@ -43,7 +46,8 @@ class ModelTable(PlannedTable):
         self._last_configs: dict[str, ModelConfig] = {}
         self._lock = threading.Lock()  # of those who change something; not held while a model loads or drains
         self._stable: dict[str, _core.Model] = {}  # the version that serves its name, whoever else takes a share
-        self.serving: dict[str, _core.Model] = {}
+        self._taps: dict[str, Tap] = {}
+        self.serving: dict[str, _core.Model | Split[_core.Model] | Tapped] = {}
         self.loaded: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
         self._begin_plans(configs)
@@ -96,26 +100,82 @@ class ModelTable(PlannedTable):
                 self.not_found(name, version)
             left = {key: model for key, model in self.loaded.items() if key not in gone}
             if self._stable[name] in gone.values():
-                if others := [key[1] for key in left if key[0] == name]:
-                    raise ConfigError(
-                        f"version '{version}' of model '{name}' serves its requests while {others} are warm; "
-                        f"unload those first, or unload('{name}') to take the whole model away",
-                        field="version",
-                        value=version,
-                    )
+                self._refuse_serving(name, version, [key[1] for key in left if key[0] == name])
                 del self._stable[name]
+                self._taps.pop(name, None)
                 self.serving = {other: model for other, model in self.serving.items() if other != name}
                 self._last_configs.pop(name, None)
             self.loaded = left
             self._forget(gone)
         retire([gone.popitem()[1] for _ in range(len(gone))])
 
-    def find(self, name: str, version: str | None) -> _core.Model:
-        """The version that is to answer."""
+    def refuse_unload_of_serving(self, name: str, version: str | None) -> None:
+        """Raise what unload would raise, before anything has changed."""
+        if version is not None and self.stable(name) is self.loaded.get((name, version)):
+            self._refuse_serving(name, version, [key[1] for key in self.loaded if key[0] == name and key[1] != version])
+
+    def _refuse_serving(self, name: str, version: str | None, others: list[str]) -> None:
+        if others:
+            raise ConfigError(
+                f"version '{version}' of model '{name}' serves its requests while {others} are warm; "
+                f"unload those first, or unload('{name}') to take the whole model away",
+                field="version",
+                value=version,
+            )
+
+    def find(self, name: str, version: str | None, key: object) -> _core.Model | TappedModel:
+        """What is to answer a request."""
         try:
-            return self.serving[name] if version is None else self.loaded[name, version]
+            model = self.serving[name] if version is None else self.loaded[name, version]
         except (KeyError, TypeError):
             return self.labelled(name, version) or self.not_found(name, version)
+        return model if isinstance(model, _core.Model) else model.pick(key)
+
+    def has(self, name: str, version: str) -> bool:
+        """Whether a version is loaded."""
+        return (name, version) in self.loaded
+
+    def model(self, name: str, version: str) -> _core.Model:
+        """A loaded version."""
+        try:
+            return self.loaded[name, version]
+        except (KeyError, TypeError):
+            self.not_found(name, version)
+
+    def stable(self, name: str) -> _core.Model:
+        """The version that serves a name."""
+        try:
+            return self._stable[name]
+        except (KeyError, TypeError):
+            self.not_found(name, None)
+
+    def serve(self, name: str, version: str) -> None:
+        """Give a version all of its name's traffic."""
+        with self._lock:
+            model = self.model(name, version)
+            self._stable[name] = model
+            self._put(name, model)
+
+    def route(self, name: str, split: Split[_core.Model]) -> None:
+        """Let two versions share the traffic; who serves the name stays who it is."""
+        with self._lock:
+            self._put(name, split)
+
+    def tap(self, name: str, tap: Tap | None) -> None:
+        """Let somebody see the requests of a name, or nobody."""
+        with self._lock:
+            if name not in self._stable:
+                return
+            inner = self.serving[name]
+            if tap is None:
+                self._taps.pop(name, None)
+            else:
+                self._taps[name] = tap
+            self._put(name, inner.inner if isinstance(inner, Tapped) else inner)
+
+    def _put(self, name: str, target: _core.Model | Split[_core.Model]) -> None:
+        tap = self._taps.get(name)
+        self.serving = {**self.serving, name: target if tap is None else Tapped(target, tap)}
 
     def not_found(self, name: object, version: object) -> NoReturn:
         """Say what is there instead."""

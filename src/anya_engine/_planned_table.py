@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from ._frozen import FrozenMapping
 from ._state import Entry, Key, State
+from ._taps import Tapped
 from .config import ModelConfig
 from .errors import ModelLoadError
 
 if TYPE_CHECKING:
     from . import _core
+    from ._routing import Split
+    from ._taps import Tap
 
 __all__ = ["PlannedTable"]
 
@@ -28,9 +31,10 @@ class PlannedTable:
     """
 
     loaded: dict[Key, _core.Model]
-    serving: dict[str, _core.Model]
+    serving: dict[str, _core.Model | Split[_core.Model] | Tapped]
     loading: set[Key]
     _stable: dict[str, _core.Model]
+    _taps: dict[str, Tap]
     _last_configs: dict[str, ModelConfig]
     _lock: threading.Lock
 
@@ -62,7 +66,7 @@ class PlannedTable:
         with self._lock:
             there = self._state()
             for name in mine:
-                if there.of(name) != now.of(name):
+                if there.of(name) != now.of(name) or self._is_shared(name):
                     message = f"what is loaded of '{name}' was changed by somebody else in the meantime; try again"
                     raise ModelLoadError(message, field="name", value=name)
             loaded = {k: m for k, m in {**self.loaded, **arrived}.items() if k[0] not in mine or k in goal.entries}
@@ -90,14 +94,22 @@ class PlannedTable:
 
     def _serve(self, versions: Mapping[str, str | None]) -> None:
         """Let these versions answer for their names, by one assignment; None: nobody does."""
-        serving = {name: model for name, model in self.serving.items() if versions.get(name, "") is not None}
+        serving = dict(self.serving)
         for name, version in versions.items():
-            self._stable.pop(name, None)
-            self._last_configs.pop(name, None)
-            if version is not None:
-                self._stable[name] = serving[name] = self.loaded[name, version]
+            if version is None:
+                for table in (serving, self._stable, self._taps, self._last_configs):
+                    table.pop(name, None)
+            else:
+                model = self._stable[name] = self.loaded[name, version]
+                tap = self._taps.get(name)
+                serving[name] = model if tap is None else Tapped(model, tap)
                 self._last_configs[name] = self.entries[name, version].config
         self.serving = serving
+
+    def _is_shared(self, name: str) -> bool:
+        """Whether a rollout gives some of a name's requests to another version."""
+        target = self.serving.get(name)
+        return (target.inner if isinstance(target, Tapped) else target) is not self._stable.get(name)
 
     def _forget(self, gone: Collection[Key]) -> None:
         self.entries = {key: entry for key, entry in self.entries.items() if key not in gone}

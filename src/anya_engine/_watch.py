@@ -106,7 +106,7 @@ class Watch:
             return None
         now = self._table.state()
         wanted = goal(now, config, found)
-        vanished, busy = self._vanished(now, wanted), frozenset(self._applier.busy())
+        vanished, busy = self._vanished(now, wanted), frozenset(self._applier.rollouts.in_progress())
         still = vanished | changing | busy
         meant = self._applier.meant
         unchanged = [name for name, version in wanted.serving.items() if meant.get(name) == version]

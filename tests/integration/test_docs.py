@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "<!-- runs -->\n```python\n"
 #: Document -> the packages that its blocks need beyond the engine's own, and how many blocks there are at least.
-DOCUMENTS = {"README.md": ((), 1), "docs/embedding.md": (("fastapi", "httpx2"), 6), "docs/configuration.md": ((), 4)}
+DOCUMENTS = {"README.md": ((), 2), "docs/embedding.md": (("fastapi", "httpx2"), 6), "docs/configuration.md": ((), 4)}
 
 
 def ranker() -> bytes:
@@ -32,6 +32,27 @@ def ranker() -> bytes:
     return bytes(made.SerializeToString())
 
 
+def broken_ranker() -> bytes:
+    """The same to look at, and loads; but a run fails for every row whose sum is not 0."""
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceSum", ["features", "axis"], ["sums"], keepdims=0),
+            helper.make_node("Cast", ["sums"], ["places"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["table", "places"], ["scores"]),
+        ],
+        "graph",
+        [value("features", TensorProto.FLOAT, ["N", 4])],
+        [value("scores", TensorProto.FLOAT, ["N"])],
+        [
+            helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("table", TensorProto.FLOAT, [1], [0]),
+        ],
+    )
+    made = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
+    return bytes(made.SerializeToString())
+
+
 def blocks(document: str) -> list[tuple[int, str]]:
     """The marked blocks of a document, with the line of each."""
     text = (ROOT / document).read_text(encoding="utf-8")
@@ -43,9 +64,10 @@ def blocks(document: str) -> list[tuple[int, str]]:
 
 @pytest.fixture
 def a_place_with_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The working directory has models/ranker.onnx."""
+    """The working directory has models/ranker.onnx, and a version 2 of it that fails."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models/ranker.onnx").write_bytes(ranker())
+    (tmp_path / "models/ranker-2.onnx").write_bytes(broken_ranker())
     onnx.checker.check_model(ranker())
     monkeypatch.chdir(tmp_path)
 

@@ -143,9 +143,9 @@ def noise() -> bytes:
 POISON_ROWS = 10
 
 
-def poison() -> bytes:
+def poison(rows: int = POISON_ROWS) -> bytes:
     """i int64 [N] -> y [N, 4] = rows of a table; one index out of range fails the whole run."""
-    table = np.arange(POISON_ROWS * 4, dtype=np.float32).reshape(POISON_ROWS, 4)
+    table = np.arange(rows * 4, dtype=np.float32).reshape(rows, 4)
     return model(
         [helper.make_node("Gather", ["table", "i"], ["y"], axis=0)],
         [value("i", ["N"], TensorProto.INT64)],

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from models.awkward import POISON_ROWS, poison
 from models.make_models import MODELS
 
 import anya_engine as anya
@@ -36,3 +37,11 @@ def load(engine: anya.Engine) -> Load:
         return engine.load(name or model, MODELS[model](), version=version, config=config)
 
     return load_one
+
+
+@pytest.fixture
+def poisoned(engine: anya.Engine) -> anya.Engine:
+    """An engine whose version 2 fails for the table's last rows, which version 1 has."""
+    engine.load("p", poison(), version="1")
+    engine.load("p", poison(rows=POISON_ROWS - 3), version="2")
+    return engine

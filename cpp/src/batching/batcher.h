@@ -73,6 +73,7 @@ class Batcher {
 
   // Fills the gauges and counters of this model.
   void read(ModelStats& stats) const;
+  [[nodiscard]] std::uint32_t waiting() const noexcept { return gate_.view().waiting(); }
   void count_refusal(ErrorCode code) noexcept { counters_.refused(code); }
   // An upper estimate of a lone run's duration, learned from runs; 0: nothing learned yet.
   [[nodiscard]] Nanos slow_run() const noexcept { return slow_run_.load(std::memory_order_relaxed); }
@@ -84,6 +85,7 @@ class Batcher {
   void run(Instance& instance, std::span<Request* const> requests) noexcept;
   void drop_dead(Instance& instance) noexcept;
   void drain_intake() REQUIRES_LOCK(scheduling_);
+  static void tally(const Request& request, ErrorCode code) noexcept;
   Gate::View give_back(std::size_t slot) noexcept;
   bool is_short(std::span<Request* const> requests) const noexcept;
   void run_at_once(std::span<Request* const> requests) noexcept;

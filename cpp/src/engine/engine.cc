@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "base/hash.h"
 #include "base/mutex.h"
+#include "base/thread.h"
 #include "model/loader.h"
 #include "model/model_impl.h"
 #include "ort/ort_session.h"
@@ -82,7 +83,14 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
     throw Error(ErrorCode::kUnavailable, describe(Status::failure(ErrorCode::kUnavailable, Reason::kForked), name));
   }
   const Nanos began = impl_->dependencies.clock->now();
-  LoadedModel loaded = load_named(name, version, source, options, impl_->dependencies);
+  // Others are being served meanwhile. Not where the session makes threads of its own: they would give way for good.
+  LoadedModel loaded;
+  const auto read_and_open = [&] { loaded = load_named(name, version, source, options, impl_->dependencies); };
+  if (options.session.intra_op_num_threads == 1 && options.session.inter_op_num_threads == 1) {
+    run_quietly("anya-load", read_and_open);
+  } else {
+    read_and_open();
+  }
 
   ModelInfo info;
   info.name = name;

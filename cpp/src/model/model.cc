@@ -98,6 +98,7 @@ bool Model::conclude(Request& request, ErrorCode code, Reason reason) noexcept {
 
 void Model::count_refusal(ErrorCode code) noexcept { impl_->batcher.count_refusal(code); }
 
+std::uint32_t Model::waiting() const noexcept { return impl_->batcher.waiting(); }
 ModelStats Model::stats() const {
   ModelStats stats;
   stats.name = impl_->info.name;

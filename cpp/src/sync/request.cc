@@ -54,6 +54,8 @@ void Request::reset() noexcept {
   priority = 0;
   deadline = kNever;
   timeout = kNever;
+  tally = nullptr;
+  tally_arm = 0;
   rows = 0;
   signature = 0;
   cost_class = 0;

@@ -6,7 +6,9 @@
 #include <string>
 
 #include <pthread.h>
+#include <sys/resource.h>
 
+#include "anya/status.h"
 #include "support/check.h"
 
 using anya::start_thread;
@@ -42,4 +44,20 @@ TEST(Thread, CarriesFifteenCharactersOfItsName) {
   named.notify_all();
   thread.join();
   EXPECT_EQ(std::string(name), "anya-a-very-lon");
+}
+
+TEST(Thread, QuietWorkGivesWayAndNobodyElseDoes) {
+  int inside = -1;
+  anya::run_quietly("anya-test", [&inside] { inside = getpriority(PRIO_PROCESS, 0); });
+  const int outside = getpriority(PRIO_PROCESS, 0);
+  EXPECT_TRUE(inside >= 10 || inside == 19);
+  EXPECT_TRUE(inside > outside || outside >= 10);
+  int later = -1;
+  start_thread("anya-test", [&later] { later = getpriority(PRIO_PROCESS, 0); }).join();
+  EXPECT_EQ(later, outside);
+}
+
+TEST(Thread, QuietWorkThrowsToWhoWaits) {
+  EXPECT_ERROR(anya::ErrorCode::kModelInvalid,
+               anya::run_quietly("anya-test", [] { throw anya::Error(anya::ErrorCode::kModelInvalid, "no model"); }));
 }

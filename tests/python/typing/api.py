@@ -158,6 +158,24 @@ def planning(engine: anya.Engine, path: Path) -> None:
     assert_type(engine.models()[0].labels, tuple[str, ...])
 
 
+def changing_versions(engine: anya.Engine) -> None:
+    """Rollouts."""
+    strategy = anya.Canary(steps=(1, 10), metrics=("errors", "clicks"))
+    assert_type(strategy.steps, tuple[float, ...])
+    status = engine.deploy("ranker", "2", strategy)
+    assert_type(status, anya.RolloutStatus)
+    engine.deploy("ranker", "2", anya.BlueGreen(keep_warm=60.0))
+    engine.deploy("ranker", "2", anya.Shadow(share=0.5))
+    engine.report("ranker", "clicks", bad=True, key="user-1")
+    for change in (engine.promote, engine.rollback, engine.pause, engine.resume, engine.status):
+        assert_type(change("ranker"), anya.RolloutStatus)
+    assert_type(status.weights, Mapping[str, float])
+    assert_type(status.evidence["errors"].against, float)
+    assert_type(status.events, tuple[anya.RolloutEvent, ...])
+    if status.shadow is not None:
+        assert_type(status.shadow.compared, int)
+
+
 def failing(engine: anya.Engine, x: npt.NDArray[np.float32]) -> None:
     """What handlers catch."""
     try:

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The half of the engine that changes what answers: models, versions, rollouts. Requests are the other half."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from . import _core
+from ._deployments import Deployments
+from ._info import ModelInfo, RolloutStatus
+from ._model_table import ModelTable
+from .config import ModelConfig
+from .errors import Unavailable
+from .strategies import Strategy
+
+__all__ = ["Control"]
+
+
+class Control:
+    """What `Engine` inherits. Thread-safe."""
+
+    _core: _core.Engine
+    _models: ModelTable
+    _deployments: Deployments
+    _closed: bool
+
+    # ---- models
+
+    def load(
+        self,
+        name: str,
+        source: str | PathLike[str] | bytes,
+        *,
+        version: str | None = None,
+        config: ModelConfig | None = None,
+    ) -> ModelInfo:
+        """Read, check, open and warm up a version.
+
+        The first version of a name takes its traffic at once; later ones are warm and answer requests that name them.
+        Blocks without the GIL; other threads go on serving.
+
+        Args:
+            name: Printable, without blanks around it, at most 256 characters.
+            source: An .onnx file, a directory that holds model.onnx, or the model's bytes.
+            version: A string; None: the next free number, "1" for the first.
+            config: How to run it; None: that of the name's last load, then the engine configuration's, then defaults.
+
+        Raises:
+            ModelLoadError: The source cannot be read, or the version exists (a load never replaces silently).
+            ModelInvalid: The bytes are no model that can be run.
+            TrustError: The source is not safe to read: a link, a device, a path that leaves the model's folder.
+            ConfigError: The configuration cannot be had, for example a provider that is not installed.
+        """
+        self._check_usable()
+        return self._models.load(name, source, version, config)
+
+    def unload(self, name: str, version: str | None = None) -> None:
+        """Take a version, or all versions of a name, out of service; drain it; free it. Blocks without the GIL.
+
+        Raises:
+            ModelNotFound: No such model or version.
+            ConfigError: The version serves its name while others are loaded: unload those first, or the whole name.
+        """
+        self._check_usable()
+        self._models.refuse_unload_of_serving(name, version)
+        self._deployments.withdraw(name, version)
+        self._models.unload(name, version)
+
+    def models(self) -> list[ModelInfo]:
+        """Every loaded version, in the order of loading."""
+        return self._models.infos()
+
+    # ---- versions
+
+    def deploy(self, name: str, version: str, strategy: Strategy) -> RolloutStatus:
+        """Let a loaded version take over from the one that serves.
+
+        With `BlueGreen` all traffic has moved when this returns. With `Canary` its first step has begun, and the engine
+        goes on by itself: look with `status`. With `Shadow` the version gets copies and answers nobody until `promote`.
+        Requests that name a version get that version, whatever is deployed, and are not judged.
+
+        Raises:
+            ModelNotFound: The version is not loaded.
+            ConfigError: A rollout of the name is in progress; the version serves already; its inputs or outputs differ
+                and the strategy does not allow it; answers differed where the strategy compares them.
+        """
+        self._check_usable()
+        return self._deployments.deploy(name, version, strategy)
+
+    def promote(self, name: str) -> RolloutStatus:
+        """Give the new version of the rollout in progress all traffic at once, whatever its judge thinks.
+
+        Raises:
+            ModelNotFound: No such model.
+            ConfigError: There is no rollout in progress.
+        """
+        self._check_usable()
+        return self._deployments.promote(name)
+
+    def rollback(self, name: str) -> RolloutStatus:
+        """Give the version before all traffic back: one assignment, as long as that version is loaded.
+
+        Ends a rollout in progress, or takes back one that was promoted. Requests already accepted by the new version
+        are answered by it.
+
+        Raises:
+            ModelNotFound: No such model.
+            ConfigError: There is nothing to go back to.
+        """
+        self._check_usable()
+        return self._deployments.rollback(name)
+
+    def pause(self, name: str) -> RolloutStatus:
+        """Keep a canary's share as it is until `resume`, `promote` or `rollback`; evidence is still collected.
+
+        Raises:
+            ModelNotFound: No such model.
+            ConfigError: There is no canary in progress.
+        """
+        self._check_usable()
+        return self._deployments.pause(name)
+
+    def resume(self, name: str) -> RolloutStatus:
+        """Let a paused canary go on; its step begins anew, its evidence stays.
+
+        Raises:
+            ModelNotFound: No such model.
+            ConfigError: There is no canary in progress.
+        """
+        self._check_usable()
+        return self._deployments.resume(name)
+
+    def report(self, name: str, metric: str, *, bad: bool, key: str | bytes | int) -> None:
+        """Tell a canary's judge what came of an answer: a click that did not come, a complaint, a wrong label.
+
+        Counted for the version that the key is with now. Does nothing when no canary is in progress.
+
+        Args:
+            name: The model.
+            metric: One of the words of your own in `Canary.metrics`.
+            bad: Whether it was bad; report good ones too, they are the other half of a share.
+            key: What the request had as its `key`.
+
+        Raises:
+            ModelNotFound: No such model.
+            ConfigError: The canary has no such metric, or the key is None.
+        """
+        self._check_usable()
+        self._deployments.report(name, metric, bad, key)
+
+    def status(self, name: str) -> RolloutStatus:
+        """Where a model's change of version stands, with the reasons in words.
+
+        Raises:
+            ModelNotFound: No such model.
+        """
+        return self._deployments.status(name)
+
+    def reset_run_times(self, name: str | None = None) -> None:
+        """Forget what runs were learned to take; what was measured at load stands again, and learning goes on.
+
+        For when the machine has changed under the process (another CPU quota, a neighbour gone). `stats()` shows what
+        is known as `run_times`.
+
+        Args:
+            name: The model, in all its loaded versions; None: all models.
+
+        Raises:
+            ModelNotFound: No such model.
+        """
+        self._models.reset_run_times(name)
+
+    # ---- inside
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise Unavailable("the engine is closed; make a new one")
+        if not self._core.is_owner_process:
+            raise Unavailable("this process is a fork of the one that made the engine; make a new Engine here")

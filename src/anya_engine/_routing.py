@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which version answers a key while two share the traffic. Pure: the key's hash and chance are given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["Split", "salt_of"]
+
+M = TypeVar("M")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Split(Generic[M]):
+    """Two versions that share the keys. What one answers is decided by where the key lies in [0, 1).
+
+    The new version has the bottom end, so that whoever is in at 5 % is in at 10 %.
+
+    Attributes:
+        stable: Answers the rest.
+        canary: Answers keys below `share`.
+        share: Of the keys, 0 to 1.
+        salt: Makes each rollout choose other keys.
+        position: Where a key lies, for a salt: the core's hash.
+        draw: Chance in [0, 1), for requests without a key.
+    """
+
+    stable: M
+    canary: M
+    share: float
+    salt: int
+    position: Callable[[object, int], float]
+    draw: Callable[[], float]
+
+    def pick(self, key: object) -> M:
+        """Return the version that answers a key."""
+        at = self.draw() if key is None else self.position(key, self.salt)
+        return self.canary if at < self.share else self.stable
+
+
+def salt_of(name: str, version: str, number: int, hashed: Callable[[object, int], float]) -> int:
+    """Return the salt of a rollout: another for each, the same in every process that takes part."""
+    return int(hashed(f"{name}\0{version}\0{number}", 0x5A17) * (1 << 53))

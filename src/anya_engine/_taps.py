@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands between a request and its version while somebody wants to see requests: a shadow, a recorder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from . import _core
+from ._routing import Split
+
+__all__ = ["Tap", "Tapped", "TappedModel"]
+
+
+class Sight(Protocol):
+    """A request that was seen."""
+
+    def answered(self, answer: Any) -> None:
+        """It has this answer."""
+
+    def forget(self) -> None:
+        """It has none."""
+
+
+class Tap(Protocol):
+    """Who wants to see requests. Thread-safe."""
+
+    def wants(self, stable: _core.Model) -> bool:
+        """Whether it wants the next one."""
+
+    def ask(self, inputs: Any, outputs: Any, key: Any, tenant: Any) -> Sight | None:
+        """Take a request's arguments, which are the caller's to change afterwards."""
+
+
+class Tapped:
+    """What serves a name, with a tap on it."""
+
+    __slots__ = ("inner", "tap")
+
+    def __init__(self, inner: _core.Model | Split[_core.Model], tap: Tap) -> None:
+        self.inner = inner
+        self.tap = tap
+
+    def pick(self, key: object) -> Any:
+        """Return the version that answers a key, watched where the tap wants it."""
+        inner = self.inner
+        model = inner.pick(key) if isinstance(inner, Split) else inner
+        return TappedModel(model, self.tap) if self.tap.wants(model) else model
+
+
+class TappedModel:
+    """A version, for one request that the tap sees."""
+
+    __slots__ = ("_tap", "model")
+
+    def __init__(self, model: _core.Model, tap: Tap) -> None:
+        self.model = model
+        self._tap = tap
+
+    def infer(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> dict[str, Any]:
+        """Answer, then show: the caller waits no longer than for the copying."""
+        answer = self.model.infer(inputs, outputs, timeout, priority, key, tenant)
+        if seen := self._tap.ask(inputs, outputs, key, tenant):
+            seen.answered(answer)
+        return answer
+
+    def infer_detailed(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
+        """Likewise."""
+        answer = self.model.infer_detailed(inputs, outputs, timeout, priority, key, tenant)
+        if seen := self._tap.ask(inputs, outputs, key, tenant):
+            seen.answered(answer[0])
+        return answer
+
+    def submit(
+        self,
+        callbacks: _core.CallbackQueue,
+        inputs: Any,
+        outputs: Any,
+        timeout: Any,
+        priority: Any,
+        key: Any,
+        tenant: Any,
+    ) -> _core.Future:
+        """Show at once, since the caller may change its arrays as soon as this returns."""
+        future = _core.Future._submit(self.model, callbacks, inputs, outputs, timeout, priority, key, tenant)
+        if seen := self._tap.ask(inputs, outputs, key, tenant):
+            future.add_done_callback(lambda done: _settle(seen, done))
+        return future
+
+    async def asked(self, ask: Callable[..., Any], arguments: tuple[Any, ...], *, detailed: bool) -> Any:
+        """Await an answer that is asked for with these arguments: inputs, outputs, timeout, priority, key, tenant."""
+        inputs, outputs, _, _, key, tenant = arguments
+        seen = self._tap.ask(inputs, outputs, key, tenant)
+        try:
+            answer = await ask(self.model, *arguments)
+        except BaseException:
+            if seen:
+                seen.forget()
+            raise
+        if seen:
+            seen.answered(answer[0] if detailed else answer)
+        return answer
+
+
+def _settle(seen: Sight, future: _core.Future) -> None:
+    if future.cancelled() or future.exception(0) is not None:
+        seen.forget()
+    else:
+        seen.answered(future.result(0))
