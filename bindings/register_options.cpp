@@ -36,7 +36,8 @@ void register_options(py::module_& module) {
       .def_readwrite("instances", &ModelOptions::instances)
       .def_readwrite("max_request_bytes", &ModelOptions::max_request_bytes)
       .def_readwrite("batch_check_rtol", &ModelOptions::batch_check_rtol)
-      .def_readwrite("batch_check_atol", &ModelOptions::batch_check_atol);
+      .def_readwrite("batch_check_atol", &ModelOptions::batch_check_atol)
+      .def_readwrite("rules", &ModelOptions::rules);
 }
 
 }  // namespace anya::python

@@ -21,6 +21,7 @@ from .errors import (
     ModelInvalid,
     ModelLoadError,
     ModelNotFound,
+    ModelOutputInvalid,
     OutOfMemory,
     Overloaded,
     RegistryExpired,
@@ -36,6 +37,7 @@ from .errors import (
     UntrustedKey,
 )
 from .repository import RepositoryConfig, VersionPolicy
+from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "Cancelled",
     "ConfigError",
     "DeadlineExceeded",
+    "DimRule",
     "Engine",
     "EngineConfig",
     "EngineStats",
@@ -57,6 +60,7 @@ __all__ = [
     "HashMismatch",
     "Health",
     "HistogramSnapshot",
+    "InputRule",
     "InputTooLarge",
     "InvalidInput",
     "MetricEvidence",
@@ -66,8 +70,10 @@ __all__ = [
     "ModelInvalid",
     "ModelLoadError",
     "ModelNotFound",
+    "ModelOutputInvalid",
     "ModelStats",
     "OutOfMemory",
+    "OutputRule",
     "Overloaded",
     "Plan",
     "RegistryExpired",
@@ -83,6 +89,7 @@ __all__ = [
     "SignatureInvalid",
     "SignatureMalformed",
     "SignatureMissing",
+    "TensorCount",
     "TensorSpec",
     "TrustError",
     "Unavailable",
@@ -95,7 +102,7 @@ __all__ = [
 ]
 
 try:
-    from ._core import Future, HistogramSnapshot, ModelStats, RunTime
+    from ._core import Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
     from ._engine import Engine
     from ._info import (
         Attempt,

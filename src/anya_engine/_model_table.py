@@ -8,14 +8,17 @@ import threading
 from collections.abc import Iterable, Mapping
 from itertools import count
 from os import PathLike, fspath
+from pathlib import Path
 from typing import NoReturn
 
 from . import _checks as check
 from . import _core
+from ._core_rules import schema_reader
 from ._cuda import preload_cuda
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
 from ._planned_table import PlannedTable
+from ._recorded import recorded_path, replay
 from ._repository import full
 from ._retire import retire
 from ._routing import Split
@@ -44,6 +47,7 @@ class ModelTable(PlannedTable):
         self._core = core
         self._library = library
         self._last_configs: dict[str, ModelConfig] = {}
+        self._requests: dict[str, Path] = {}
         self._lock = threading.Lock()  # of those who change something; not held while a model loads or drains
         self._stable: dict[str, _core.Model] = {}  # the version that serves its name, whoever else takes a share
         self._taps: dict[str, Tap] = {}
@@ -81,7 +85,12 @@ class ModelTable(PlannedTable):
         """Read, check, open and warm up what is in no table yet; whoever asked must `unload` it, or put it into one."""
         if _asks_for_cuda(config.providers):
             preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
-        return self._core.load(*key, source, core_options(config))
+        origin = "bytes" if isinstance(source, bytes) else f"'{source}'"
+        read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
+        model = self._core.load(*key, source, core_options(config), read_schema)
+        if isinstance(source, str):
+            self._warm_up(model, source)
+        return model
 
     def announce(self, key: Key, model: _core.Model) -> ModelInfo:
         """Say what has come in."""
@@ -103,6 +112,7 @@ class ModelTable(PlannedTable):
                 self._refuse_serving(name, version, [key[1] for key in left if key[0] == name])
                 del self._stable[name]
                 self._taps.pop(name, None)
+                self._requests.pop(name, None)
                 self.serving = {other: model for other, model in self.serving.items() if other != name}
                 self._last_configs.pop(name, None)
             self.loaded = left
@@ -172,6 +182,35 @@ class ModelTable(PlannedTable):
             else:
                 self._taps[name] = tap
             self._put(name, inner.inner if isinstance(inner, Tapped) else inner)
+
+    def tapped(self, name: str) -> bool:
+        """Whether somebody sees the requests of a name."""
+        return name in self._taps
+
+    def source(self, name: str, version: str) -> str | None:
+        """The path a version came from; None for bytes."""
+        entry = self.entries.get((name, version))
+        return None if entry is None else entry.source
+
+    def requests(self, name: str) -> Path | None:
+        """Where requests of a name were recorded."""
+        return self._requests.get(name)
+
+    def recording(self, name: str, path: Path) -> None:
+        """Requests of a name are, or will be, there."""
+        with self._lock:
+            self._requests[name] = path
+
+    def _warm_up(self, model: _core.Model, source: str) -> None:
+        own = recorded_path(source)
+        if own.exists():
+            self.recording(model.name, own)
+        try:
+            if (path := self.requests(model.name)) is not None:
+                replay(model, path)
+        except BaseException:
+            model.unload()
+            raise
 
     def _put(self, name: str, target: _core.Model | Split[_core.Model]) -> None:
         tap = self._taps.get(name)

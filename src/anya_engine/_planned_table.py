@@ -14,6 +14,8 @@ from .config import ModelConfig
 from .errors import ModelLoadError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from . import _core
     from ._routing import Split
     from ._taps import Tap
@@ -35,6 +37,7 @@ class PlannedTable:
     loading: set[Key]
     _stable: dict[str, _core.Model]
     _taps: dict[str, Tap]
+    _requests: dict[str, Path]
     _last_configs: dict[str, ModelConfig]
     _lock: threading.Lock
 
@@ -97,7 +100,7 @@ class PlannedTable:
         serving = dict(self.serving)
         for name, version in versions.items():
             if version is None:
-                for table in (serving, self._stable, self._taps, self._last_configs):
+                for table in (serving, self._stable, self._taps, self._requests, self._last_configs):
                     table.pop(name, None)
             else:
                 model = self._stable[name] = self.loaded[name, version]

@@ -22,6 +22,7 @@ from ._toml import dumps, plain
 from .errors import ConfigError
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
+from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
 
 __all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider"]
 
@@ -97,6 +98,11 @@ class ModelConfig:
         batch_check_rtol: With `batch_check_atol` the tolerance of the check at load that batched equals alone:
             |together - alone| <= atol + rtol * |alone|.
         batch_check_atol: See `batch_check_rtol`.
+        inputs: What inputs may hold, by name. A rule here takes the place of the one that the model's own schema.toml
+            has for the same input; so do `outputs` and `dims`, name by name, and `max_rows`.
+        outputs: What answers must hold, by name.
+        dims: Sizes of named dimensions.
+        max_rows: Rows of one request; None: as many as `max_request_bytes` allows.
     """
 
     source: str | PathLike[str] | None = None
@@ -117,6 +123,10 @@ class ModelConfig:
     max_request_bytes: int = 256 << 20
     batch_check_rtol: float = 1e-3
     batch_check_atol: float = 1e-5
+    inputs: Mapping[str, InputRule] = dataclasses.field(default_factory=FrozenMapping)
+    outputs: Mapping[str, OutputRule] = dataclasses.field(default_factory=FrozenMapping)
+    dims: Mapping[str, DimRule] = dataclasses.field(default_factory=FrozenMapping)
+    max_rows: int | None = None
 
     def __post_init__(self) -> None:
         if self.source is not None:
@@ -143,11 +153,13 @@ class ModelConfig:
         _set(self, "max_request_bytes", check.integer("max_request_bytes", self.max_request_bytes, 1, 1 << 50))
         for field in ("batch_check_rtol", "batch_check_atol"):
             _set(self, field, check.number(field, getattr(self, field), 0.0, 1e6))
+        check_rules(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {"batching": BatchingConfig.from_dict, "version_policy": VersionPolicy.from_dict})
+        nested = {"batching": BatchingConfig.from_dict, "version_policy": VersionPolicy.from_dict, **RULE_TABLES}
+        return build(cls, values, nested)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
