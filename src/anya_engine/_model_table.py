@@ -20,7 +20,7 @@ from ._options import core_options
 from ._planned_table import PlannedTable
 from ._recorded import recorded_path, replay
 from ._repository import full
-from ._retire import retire
+from ._retire import PATIENCE, retire
 from ._routing import Split
 from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
@@ -117,7 +117,9 @@ class ModelTable(PlannedTable):
                 self._last_configs.pop(name, None)
             self.loaded = left
             self._forget(gone)
-        retire([gone.popitem()[1] for _ in range(len(gone))])
+            stays = name in self._stable
+        # Where nobody answers for the name any more, those on the way to it need not be waited for.
+        retire([gone.popitem()[1] for _ in range(len(gone))], PATIENCE if stays else 0.0)
 
     def refuse_unload_of_serving(self, name: str, version: str | None) -> None:
         """Raise what unload would raise, before anything has changed."""

@@ -19,7 +19,7 @@ _log = logging.getLogger("anya_engine")
 PATIENCE = 1.0
 
 
-def retire(models: list[_core.Model]) -> None:
+def retire(models: list[_core.Model], patience: float = PATIENCE) -> None:
     """Unload models that are in no table any more, once nobody is on the way to them. Blocks without the GIL.
 
     A request reads the table and then asks the model: between the two, and until a coroutine is awaited, it holds a
@@ -32,7 +32,7 @@ def retire(models: list[_core.Model]) -> None:
     waited, pause = 0.0, 0.0005
     while models:
         model = models.pop()
-        while sys.getrefcount(model) > alone and waited < PATIENCE:
+        while sys.getrefcount(model) > alone and waited < patience:
             nobody.wait(pause)
             waited, pause = waited + pause, min(2 * pause, 0.02)
         model.unload()
