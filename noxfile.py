@@ -336,6 +336,16 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Threads, loops, failures, endless runs, cancellations and closes at random: each request ends once. A minute;
+    `-- --seconds 300`: five.
+    """
+    install(session, "test", extras="cpu")
+    session.chdir(ROOT / "tests")
+    session.run("python", "-m", "python.long_chaos", *session.posargs, env={"PYTHONPATH": str(ROOT / "tests")})
+
+
+@nox.session
 def budget(session: nox.Session) -> None:
     """Count the instructions of a request in callgrind, and hold them to the budget; `-- --write` renews it."""
     debian(session, "valgrind", "valgrind")

@@ -52,7 +52,7 @@ bool EventLoop::is_alone_in_turn() const noexcept {
 
 void EventLoop::go_in_alone(PyRequest* request) {
   Model& model = *request->model->model;
-  Request* const only = request;
+  Request* only = request;
   // A task that is always answered at once would never let the loop go on: now and then is enough for a lone request.
   const Nanos now = model.now();
   if (now - answered_at_once_ > kAtOnceEvery) {
@@ -130,7 +130,7 @@ void EventLoop::flush() {
     for (std::size_t i = accepted; i < together_.size(); ++i) {
       auto* const refused = static_cast<PyRequest*>(together_[i]);
       static_cast<void>(refused->drop());  // the reference that notify_through took
-      settle_and_keep(refused, refusal);
+      settle_and_keep(refused, Status(refused->status));
     }
   }
   turn.clear();

@@ -23,6 +23,13 @@ void PyRequest::drop_held() noexcept {
   if (copies.capacity() > kKeptCopy) std::vector<std::byte>().swap(copies);
 }
 
+// The first is the model, which the request needs to find home.
+void PyRequest::drop_arrays() noexcept {
+  for (; held_.size() > 1; held_.pop_back()) Py_DECREF(held_.back());
+  arrays.clear();
+  outputs.clear();
+}
+
 RequestPool::RequestPool() { free_.reserve(kKept); }
 
 RequestPool::~RequestPool() { take_returned(); }

@@ -24,6 +24,7 @@ class PyRequest final : public Request {
 
   void hold(PyObject* owned) { held_.push_back(owned); }  // takes the reference
   void drop_held() noexcept;                              // GIL held
+  void drop_arrays() noexcept;  // GIL held; what the run read and wrote. REQUIRES: the run is over, the answer taken
 
   PyModel* model = nullptr;        // kept alive by held_
   PyObject* waiter = nullptr;      // what the completion is for, an AsyncCall or a Future; owned by held_

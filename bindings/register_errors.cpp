@@ -47,6 +47,8 @@ const TensorSpec* tensor_of(const Detail& detail) {
 }
 
 py::object field_of(const Detail& detail) {
+  if (detail.status.reason == Reason::kTimeoutTooLong) return py::str("timeout");
+  if (detail.status.reason == Reason::kPriorityOutOfRange) return py::str("priority");
   const TensorSpec* const spec = tensor_of(detail);
   return spec == nullptr ? py::object(py::none()) : py::str(spec->name);
 }
@@ -91,6 +93,13 @@ py::object fact_of(const Detail& detail, std::int64_t value, bool is_limit) {
   return py::int_(value);
 }
 
+py::object predicted_wait(const Detail& detail) {
+  const bool in_value = detail.status.reason == Reason::kCannotSuffice;
+  const std::int64_t nanos = in_value ? detail.status.value : detail.status.predicted;
+  if (nanos < 0) return py::none();
+  return py::float_(static_cast<double>(nanos) * 1e-9);
+}
+
 }  // namespace
 
 py::object make_error(const Status& status, const ModelInfo& model) {
@@ -131,7 +140,9 @@ void register_errors(py::module_& module) {
           [](const Detail& self) {
             return self.status.index < 0 ? py::object(py::none()) : py::object(py::int_(self.status.index));
           },
-          "The first element at fault, counted in C order, or None.");
+          "The first element at fault, counted in C order, or None.")
+      .def_property_readonly("predicted_wait", &predicted_wait,
+                             "Seconds that the request would have waited or taken; None when nobody knows.");
   py::register_exception_translator([](std::exception_ptr pending) {
     try {
       if (pending) std::rethrow_exception(pending);

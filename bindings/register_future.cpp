@@ -186,7 +186,7 @@ std::unique_ptr<Future> submit_future(const py::object& model, const py::object&
   PyRequest* const request = make_request(model.ptr(), target, arguments, Inputs::kSnapshot);
   if (request == nullptr) throw py::error_already_set();
   auto future = std::make_unique<Future>(model, request, callbacks);
-  Request* const only = request;
+  Request* only = request;
   Status refusal;
   if (target.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
     set_error(refusal, target.model->info());

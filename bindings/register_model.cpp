@@ -19,14 +19,14 @@ Waited wait_for(PyRequest& request, Nanos until) {
 namespace {
 
 // Runs or queues the request and waits for its end. False: Python's error is set.
-bool answer(PyModel& model, PyRequest& request) {
+bool answer(PyModel& model, PyRequest& request, bool& in_place) {
   bool ended = false;
   std::size_t queued = 0;
   Status refusal;
   PyThreadState* const state = PyEval_SaveThread();
-  ended = model.model->run_here(request);
+  ended = in_place = model.model->run_here(request);
   if (!ended) {
-    Request* const only = &request;
+    Request* only = &request;
     queued = model.model->enqueue({&only, 1}, /*watch_deadlines=*/false, refusal);
     // The common case: one wait, no signal, no deadline passing; the rest goes through wait_for.
     if (queued == 1) ended = request.wait(request.deadline) == Request::Wait::kEnded;
@@ -61,6 +61,13 @@ bool answer(PyModel& model, PyRequest& request) {
   return false;
 }
 
+// The caller is done with it. Who still watches for its deadline needs nothing of what a run in place, which is over,
+// has read and written.
+void let_go(PyModel& model, PyRequest& request, bool in_place) noexcept {
+  if (in_place && request.deadline != kNever) request.drop_arrays();
+  model.pool.put(&request);
+}
+
 bool right_count(Py_ssize_t count) {
   if (count == kCallArguments) return true;
   PyErr_SetString(PyExc_TypeError, "takes inputs, outputs, timeout, priority, key, tenant");
@@ -74,8 +81,9 @@ PyObject* infer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   PyModel& model = model_of(self);
   PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow);
   if (request == nullptr) return nullptr;
-  PyObject* const outputs = answer(model, *request) ? take_outputs(*request) : nullptr;
-  model.pool.put(request);
+  bool in_place = false;
+  PyObject* const outputs = answer(model, *request, in_place) ? take_outputs(*request) : nullptr;
+  let_go(model, *request, in_place);
   return outputs;
 }
 
@@ -84,8 +92,9 @@ PyObject* infer_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t 
   PyModel& model = model_of(self);
   PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow);
   if (request == nullptr) return nullptr;
-  PyObject* const detailed = answer(model, *request) ? take_detailed(*request) : nullptr;
-  model.pool.put(request);
+  bool in_place = false;
+  PyObject* const detailed = answer(model, *request, in_place) ? take_detailed(*request) : nullptr;
+  let_go(model, *request, in_place);
   return detailed;
 }
 

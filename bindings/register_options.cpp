@@ -5,12 +5,24 @@
 namespace anya::python {
 
 void register_options(py::module_& module) {
+  py::class_<QueuePolicyOptions>(module, "QueuePolicyOptions", "How requests of a level wait; see QueuePolicy.")
+      .def(py::init<>())
+      .def_readwrite("timeout_action", &QueuePolicyOptions::timeout_action)
+      .def_readwrite("default_timeout_microseconds", &QueuePolicyOptions::default_timeout_microseconds)
+      .def_readwrite("allow_timeout_override", &QueuePolicyOptions::allow_timeout_override)
+      .def_readwrite("max_queue_size", &QueuePolicyOptions::max_queue_size);
   py::class_<BatchingOptions>(module, "BatchingOptions", "How requests share a run; see BatchingConfig.")
       .def(py::init<>())
       .def_readwrite("max_batch_size", &BatchingOptions::max_batch_size)
       .def_readwrite("max_queue_delay_microseconds", &BatchingOptions::max_queue_delay_microseconds)
       .def_readwrite("max_queue_size", &BatchingOptions::max_queue_size)
       .def_readwrite("max_in_place_microseconds", &BatchingOptions::max_in_place_microseconds)
+      .def_readwrite("priority_levels", &BatchingOptions::priority_levels)
+      .def_readwrite("default_priority_level", &BatchingOptions::default_priority_level)
+      .def_readwrite("default_queue_policy", &BatchingOptions::default_queue_policy)
+      .def_readwrite("priority_queue_policy", &BatchingOptions::priority_queue_policy)
+      .def_readwrite("queue_delay_target_microseconds", &BatchingOptions::queue_delay_target_microseconds)
+      .def_readwrite("queue_delay_interval_microseconds", &BatchingOptions::queue_delay_interval_microseconds)
       .def_readwrite("force", &BatchingOptions::force);
   py::class_<ProviderOptions>(module, "ProviderOptions", "An execution provider and ONNX Runtime's options for it.")
       .def(py::init([](std::string name, std::vector<std::pair<std::string, std::string>> options) {
@@ -35,6 +47,8 @@ void register_options(py::module_& module) {
       .def_readwrite("batching", &ModelOptions::batching)
       .def_readwrite("instances", &ModelOptions::instances)
       .def_readwrite("max_request_bytes", &ModelOptions::max_request_bytes)
+      .def_readwrite("default_timeout", &ModelOptions::default_timeout)
+      .def_readwrite("max_timeout", &ModelOptions::max_timeout)
       .def_readwrite("batch_check_rtol", &ModelOptions::batch_check_rtol)
       .def_readwrite("batch_check_atol", &ModelOptions::batch_check_atol)
       .def_readwrite("rules", &ModelOptions::rules);

@@ -49,6 +49,8 @@ void register_stats(py::module_& module) {
       .def_readonly("rows", &ModelStats::rows)
       .def_readonly("in_place", &ModelStats::in_place)
       .def_readonly("splits", &ModelStats::splits)
+      .def_readonly("terminated_runs", &ModelStats::terminated_runs)
+      .def_readonly("stuck_runs", &ModelStats::stuck_runs)
       .def_readonly("request_duration", &ModelStats::request_duration)
       .def_readonly("queue_duration", &ModelStats::queue_duration)
       .def_readonly("compute_duration", &ModelStats::compute_duration)

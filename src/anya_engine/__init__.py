@@ -6,7 +6,7 @@ Public is what this module exports, and every module whose name has no underscor
 
 from __future__ import annotations
 
-from .config import BatchingConfig, EngineConfig, ModelConfig
+from .config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
 from .errors import (
     AnyaError,
     ApplyError,
@@ -76,6 +76,7 @@ __all__ = [
     "OutputRule",
     "Overloaded",
     "Plan",
+    "QueuePolicy",
     "RegistryExpired",
     "RegistryRollback",
     "RepositoryConfig",

@@ -30,6 +30,7 @@ __all__: list[str] = [
     "ModelStats",
     "OutputRule",
     "ProviderOptions",
+    "QueuePolicyOptions",
     "RolloutTally",
     "RunTime",
     "SessionOptions",
@@ -59,6 +60,11 @@ class Detail:
     def limit(self) -> typing.Any:
         """
         What would have been allowed, or None.
+        """
+    @property
+    def predicted_wait(self) -> typing.Any:
+        """
+        Seconds that the request would have waited or taken; None when nobody knows.
         """
     @property
     def value(self) -> typing.Any:
@@ -233,13 +239,35 @@ class ModelRules:
     @outputs.setter
     def outputs(self, arg0: collections.abc.Sequence[OutputRule]) -> None: ...
 
+class QueuePolicyOptions:
+    """
+    How requests of a level wait; see QueuePolicy.
+    """
+
+    allow_timeout_override: bool
+    timeout_action: str
+    def __init__(self) -> None: ...
+    @property
+    def default_timeout_microseconds(self) -> int: ...
+    @default_timeout_microseconds.setter
+    def default_timeout_microseconds(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_queue_size(self) -> int: ...
+    @max_queue_size.setter
+    def max_queue_size(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
 class BatchingOptions:
     """
     How requests share a run; see BatchingConfig.
     """
 
+    default_queue_policy: QueuePolicyOptions
     force: bool
     def __init__(self) -> None: ...
+    @property
+    def default_priority_level(self) -> int: ...
+    @default_priority_level.setter
+    def default_priority_level(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     @property
     def max_batch_size(self) -> int: ...
     @max_batch_size.setter
@@ -256,6 +284,24 @@ class BatchingOptions:
     def max_queue_size(self) -> int: ...
     @max_queue_size.setter
     def max_queue_size(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def priority_levels(self) -> int: ...
+    @priority_levels.setter
+    def priority_levels(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def priority_queue_policy(self) -> list[tuple[int, QueuePolicyOptions]]: ...
+    @priority_queue_policy.setter
+    def priority_queue_policy(
+        self, arg0: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, QueuePolicyOptions]]
+    ) -> None: ...
+    @property
+    def queue_delay_interval_microseconds(self) -> int: ...
+    @queue_delay_interval_microseconds.setter
+    def queue_delay_interval_microseconds(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def queue_delay_target_microseconds(self) -> int: ...
+    @queue_delay_target_microseconds.setter
+    def queue_delay_target_microseconds(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 
 class ProviderOptions:
     """
@@ -314,6 +360,10 @@ class ModelOptions:
     @batch_check_rtol.setter
     def batch_check_rtol(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
     @property
+    def default_timeout(self) -> float: ...
+    @default_timeout.setter
+    def default_timeout(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
     def instances(self) -> int: ...
     @instances.setter
     def instances(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
@@ -321,6 +371,10 @@ class ModelOptions:
     def max_request_bytes(self) -> int: ...
     @max_request_bytes.setter
     def max_request_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_timeout(self) -> float: ...
+    @max_timeout.setter
+    def max_timeout(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
 
 class HistogramSnapshot:
     """
@@ -413,10 +467,14 @@ class ModelStats:
     @property
     def splits(self) -> int: ...
     @property
+    def stuck_runs(self) -> int: ...
+    @property
     def tensors(self) -> list[TensorCount]:
         """
         Inputs, then outputs, that have rules for values.
         """
+    @property
+    def terminated_runs(self) -> int: ...
     @property
     def version(self) -> str: ...
 

@@ -61,8 +61,10 @@ class Engine(Control, Configurable):
             the ways that do not wait.
         outputs: Names of the outputs wanted; None: all.
         version: A version to answer instead of the one that serves, or a label of one.
-        timeout: Seconds until the request ends with `DeadlineExceeded`; None: no end.
-        priority: 1 (highest) to 255; None counts as 128. Waiting requests of a lower number run first.
+        timeout: Seconds until the request ends with `DeadlineExceeded`; None: the model's `default_timeout`, without
+            one no end.
+        priority: 1 (highest) to 255, or to the model's `priority_levels`; None: its `default_priority_level`, without
+            one 128. Waiting requests of a lower number run first, in one level those that are due first.
         key: What keeps one user on one version while versions change.
         tenant: What separates caches.
 
@@ -70,8 +72,8 @@ class Engine(Control, Configurable):
         ModelNotFound: No such model or version.
         InvalidInput: The inputs do not fit; the message names the input, what it is and what it should be.
         InputTooLarge: More bytes than `max_request_bytes`.
-        Overloaded: The queue is full.
-        DeadlineExceeded: The time ran out.
+        Overloaded: The queue is full, or holds more than it can serve in time.
+        DeadlineExceeded: The time ran out, or is predicted to.
         Unavailable: The engine is closed, or this is a forked child.
         ExecutionError: The run failed; the message is ONNX Runtime's.
         ModelOutputInvalid: The answer breaks a rule of `ModelConfig.outputs`.
@@ -98,6 +100,7 @@ class Engine(Control, Configurable):
         self._door = self._loops.door
         self._callbacks = CallbackThread(self._core)
         self._closed = False
+        self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
         self._models = ModelTable(self._core, library, config.models)
         self._deployments = Deployments(self._models, self._callbacks.queue)
         self._begin_plans()
@@ -251,7 +254,9 @@ class Engine(Control, Configurable):
             reason = "the engine is closed"
         ready = not reason
         models = {
-            name: ModelHealth(ready=ready, version=self._models.stable(name).version, reason=reason)
+            name: self._model_health(self._models.stable(name))
+            if ready
+            else ModelHealth(ready=False, version=self._models.stable(name).version, reason=reason)
             for name in list(self._models.serving)
         }
         for name, _ in list(self._models.loading):
@@ -286,6 +291,16 @@ class Engine(Control, Configurable):
         return f"<anya_engine.Engine {state} onnxruntime={self._core.runtime_version}>"
 
     # ---- inside
+
+    def _model_health(self, model: _core.Model) -> ModelHealth:
+        stats = model.stats()
+        reason = ""
+        if stats.stuck_runs:
+            reason = f"{stats.stuck_runs} of {stats.instances} instances are stuck in runs that were told to stop"
+        if stats.stuck_runs > self._stuck.get(model, 0):
+            _log.warning("model '%s:%s': %s", model.name, model.version, reason)
+        self._stuck[model] = stats.stuck_runs
+        return ModelHealth(ready=stats.stuck_runs < stats.instances, version=model.version, reason=reason)
 
     def _response(self, model: _core.Model, answer: Detailed) -> Response:
         outputs, request_id, queue_time, compute_time, batch_size, sanitized = answer

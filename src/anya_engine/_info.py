@@ -146,9 +146,9 @@ class ModelHealth:
     """Whether a model answers.
 
     Attributes:
-        ready: It takes requests.
+        ready: It takes requests, and an instance of it can run them.
         version: The version that serves; None when there is none.
-        reason: Why it is not ready; "" when it is.
+        reason: Why it is not ready, or which of its instances cannot run; "" when all is well.
     """
 
     ready: bool

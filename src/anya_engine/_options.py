@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from . import _core
 from ._core_rules import core_rules
-from .config import ModelConfig, Provider
+from .config import ModelConfig, Provider, QueuePolicy
 
 __all__ = ["core_options"]
 
@@ -15,6 +15,8 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     options = _core.ModelOptions()
     options.instances = config.instances or 0
     options.max_request_bytes = config.max_request_bytes
+    options.default_timeout = config.default_timeout or 0.0
+    options.max_timeout = config.max_timeout or 0.0
     options.batch_check_rtol = config.batch_check_rtol
     options.batch_check_atol = config.batch_check_atol
     options.rules = core_rules(config)
@@ -24,6 +26,14 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     batching.max_queue_delay_microseconds = config.batching.max_queue_delay_microseconds
     batching.max_queue_size = config.batching.max_queue_size
     batching.max_in_place_microseconds = config.batching.max_in_place_microseconds
+    batching.priority_levels = config.batching.priority_levels
+    batching.default_priority_level = config.batching.default_priority_level
+    batching.default_queue_policy = _policy(config.batching.default_queue_policy)
+    batching.priority_queue_policy = [
+        (level, _policy(policy)) for level, policy in config.batching.priority_queue_policy.items()
+    ]
+    batching.queue_delay_target_microseconds = config.batching.queue_delay_target_microseconds
+    batching.queue_delay_interval_microseconds = config.batching.queue_delay_interval_microseconds
     batching.force = config.batching.force
 
     session = options.session
@@ -35,6 +45,15 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     session.enable_mem_pattern = config.enable_mem_pattern
     session.enable_cpu_mem_arena = config.enable_cpu_mem_arena
     session.config_entries = list(config.session_options.items())
+    return options
+
+
+def _policy(policy: QueuePolicy) -> _core.QueuePolicyOptions:
+    options = _core.QueuePolicyOptions()
+    options.timeout_action = policy.timeout_action
+    options.default_timeout_microseconds = policy.default_timeout_microseconds
+    options.allow_timeout_override = policy.allow_timeout_override
+    options.max_queue_size = policy.max_queue_size
     return options
 
 

@@ -69,6 +69,12 @@ class EngineCollector(Collector):
             "Values of inputs that rules have changed: clipped, replaced, normalised.",
             labels=[*_LABELS, "tensor"],
         )
+        stuck = GaugeMetricFamily(
+            "anya_stuck_runs", "Runs that were told to stop over a second ago and have not.", labels=_LABELS
+        )
+        terminated = CounterMetricFamily(
+            "anya_terminated_runs", "Runs stopped because nobody waited for them any more.", labels=_LABELS
+        )
         durations = {
             "request_duration": _seconds("anya_request_duration_seconds", "From acceptance to the outcome."),
             "queue_duration": _seconds("anya_queue_duration_seconds", "From acceptance to the start of the run."),
@@ -90,9 +96,12 @@ class EngineCollector(Collector):
             for tensor in model.tensors:
                 nonfinite.add_metric([*labels, tensor.name], tensor.nonfinite)
                 sanitized.add_metric([*labels, tensor.name], tensor.sanitized)
+            stuck.add_metric(labels, model.stuck_runs)
+            terminated.add_metric(labels, model.terminated_runs)
             for field, family in durations.items():
                 _add_histogram(family, labels, getattr(model, field))
-        yield from (requests, errors, depth, in_flight, workers, nonfinite, sanitized, *durations.values())
+        yield from (requests, errors, depth, in_flight, workers, nonfinite, sanitized, stuck, terminated)
+        yield from durations.values()
 
 
 def _seconds(name: str, documentation: str) -> HistogramMetricFamily:

@@ -49,7 +49,7 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return plain(value)
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return ["" if item is None else _plain(item) for item in value]  # an axis of any size
     return fspath(value) if isinstance(value, PathLike) else value

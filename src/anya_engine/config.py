@@ -17,17 +17,52 @@ from typing import Any, TypeAlias, get_args
 
 from . import _checks as check
 from ._frozen import FrozenMapping
-from ._tables import build, table_of, with_message
+from ._tables import build, inside, table, table_of, with_message
 from ._toml import dumps, plain
 from .errors import ConfigError
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
 from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
 
-__all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider"]
+__all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider", "QueuePolicy"]
 
 # An execution provider by ONNX Runtime's name, alone or with ONNX Runtime's own options for it.
 Provider: TypeAlias = str | tuple[str, Mapping[str, str]]
+
+# Seconds; beyond them a timeout is a mistake.
+_LONGEST_TIMEOUT = 1e9
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePolicy:
+    """How the requests of a priority level wait. The names are Triton's; where the meaning differs, it is said here.
+
+    Attributes:
+        timeout_action: "REJECT": a request whose time in the queue is over ends with `DeadlineExceeded`, on time even
+            when the model is stuck. (Triton's "DELAY" does not exist here.)
+        default_timeout_microseconds: How long a request may wait for its run; what has started is not stopped by it.
+            0: as long as its own `timeout` lets it.
+        allow_timeout_override: Whether a request's own `timeout`, when it ends sooner, moves the request forward in its
+            level. It ends the request in any case (in Triton it would be ignored).
+        max_queue_size: Requests of the level waiting at most; 0: the bound of the whole queue alone.
+    """
+
+    timeout_action: str = "REJECT"
+    default_timeout_microseconds: int = 0
+    allow_timeout_override: bool = False
+    max_queue_size: int = 0
+
+    def __post_init__(self) -> None:
+        check.choice("timeout_action", self.timeout_action, ("REJECT",))
+        timeout = check.integer("default_timeout_microseconds", self.default_timeout_microseconds, 0, 10**12)
+        _set(self, "default_timeout_microseconds", timeout)
+        check.boolean("allow_timeout_override", self.allow_timeout_override)
+        _set(self, "max_queue_size", check.integer("max_queue_size", self.max_queue_size, 0, 1 << 20))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> QueuePolicy:
+        """Build from plain values, as TOML holds them; unknown keys are refused."""
+        return build(cls, values, {})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +80,14 @@ class BatchingConfig:
             to take less than this: a hop to a worker and back costs about as much; 2 more for each request in it,
             half of what the loop spends on it anyway. A request by itself: four times this, since a loop asked so
             seldom is slow to hop, too. 0: never.
+        priority_levels: Requests may name a priority from 1 (highest) to this; 0: from 1 to 255.
+        default_priority_level: The level of a request that names none; 0: the middle one, which is 128 of 255.
+        default_queue_policy: How requests wait.
+        priority_queue_policy: How those of some levels wait instead, by level.
+        queue_delay_target_microseconds: When no request has waited less than this for an interval, the queue holds more
+            than it can serve in time: a request that would wait longer is then refused with `Overloaded`, lower levels
+            first, until the waits are half of it. 0: half of the model's `default_timeout`; without one, never.
+        queue_delay_interval_microseconds: That interval: a burst shorter than this is no overload.
         force: Batch even if the check at load says that rows depend on their company. Answers may then differ.
     """
 
@@ -52,6 +95,12 @@ class BatchingConfig:
     max_queue_delay_microseconds: int = 0
     max_queue_size: int = 1024
     max_in_place_microseconds: int = 50
+    priority_levels: int = 0
+    default_priority_level: int = 0
+    default_queue_policy: QueuePolicy = dataclasses.field(default_factory=QueuePolicy)
+    priority_queue_policy: Mapping[int, QueuePolicy] = dataclasses.field(default_factory=FrozenMapping)
+    queue_delay_target_microseconds: int = 0
+    queue_delay_interval_microseconds: int = 100_000
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -61,12 +110,28 @@ class BatchingConfig:
         _set(self, "max_queue_size", check.integer("max_queue_size", self.max_queue_size, 1, 1 << 20))
         in_place = check.integer("max_in_place_microseconds", self.max_in_place_microseconds, 0, 1_000_000)
         _set(self, "max_in_place_microseconds", in_place)
+        _set(self, "priority_levels", check.integer("priority_levels", self.priority_levels, 0, 255))
+        lowest = self.priority_levels or 255
+        level = check.integer("default_priority_level", self.default_priority_level, 0, lowest)
+        _set(self, "default_priority_level", level)
+        check.instance("default_queue_policy", self.default_queue_policy, QueuePolicy)
+        check.mapping("priority_queue_policy", self.priority_queue_policy)
+        policies = {}
+        for key, policy in self.priority_queue_policy.items():
+            policies[check.integer("priority_queue_policy", key, 1, lowest)] = policy
+            check.instance(f"priority_queue_policy.{key}", policy, QueuePolicy)
+        _set(self, "priority_queue_policy", FrozenMapping(policies))
+        target = check.integer("queue_delay_target_microseconds", self.queue_delay_target_microseconds, 0, 10**12)
+        _set(self, "queue_delay_target_microseconds", target)
+        interval = check.integer("queue_delay_interval_microseconds", self.queue_delay_interval_microseconds, 1, 10**12)
+        _set(self, "queue_delay_interval_microseconds", interval)
         check.boolean("force", self.force)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BatchingConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
+        nested = {"default_queue_policy": QueuePolicy.from_dict, "priority_queue_policy": _policies}
+        return build(cls, values, nested)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +160,8 @@ class ModelConfig:
         session_options: ONNX Runtime's `session.*` configuration entries, passed as they are.
         batching: How requests share a run.
         max_request_bytes: A request above it is refused from its descriptor, before its data is touched.
+        default_timeout: Seconds that a request has which names no `timeout`; None: `max_timeout`.
+        max_timeout: The longest `timeout` in seconds that a request may name; a longer one is refused. None: no limit.
         batch_check_rtol: With `batch_check_atol` the tolerance of the check at load that batched equals alone:
             |together - alone| <= atol + rtol * |alone|.
         batch_check_atol: See `batch_check_rtol`.
@@ -121,6 +188,8 @@ class ModelConfig:
     session_options: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
     batching: BatchingConfig = dataclasses.field(default_factory=BatchingConfig)
     max_request_bytes: int = 256 << 20
+    default_timeout: float | None = None
+    max_timeout: float | None = None
     batch_check_rtol: float = 1e-3
     batch_check_atol: float = 1e-5
     inputs: Mapping[str, InputRule] = dataclasses.field(default_factory=FrozenMapping)
@@ -151,6 +220,11 @@ class ModelConfig:
         _set(self, "session_options", check.session_options("session_options", self.session_options))
         check.instance("batching", self.batching, BatchingConfig)
         _set(self, "max_request_bytes", check.integer("max_request_bytes", self.max_request_bytes, 1, 1 << 50))
+        for field in ("default_timeout", "max_timeout"):
+            if getattr(self, field) is not None:
+                _set(self, field, check.number(field, getattr(self, field), 1e-6, _LONGEST_TIMEOUT))
+        if self.default_timeout is not None and self.max_timeout is not None:
+            check.number("default_timeout", self.default_timeout, 1e-6, self.max_timeout)
         for field in ("batch_check_rtol", "batch_check_atol"):
             _set(self, field, check.number(field, getattr(self, field), 0.0, 1e6))
         check_rules(self)
@@ -227,3 +301,15 @@ def _anchored(model: ModelConfig, folder: Path) -> ModelConfig:
     if model.source is None:
         return model
     return dataclasses.replace(model, source=str(folder / fspath(model.source)))
+
+
+def _policies(values: Mapping[str, Any]) -> dict[Any, QueuePolicy]:
+    policies: dict[Any, QueuePolicy] = {}
+    for key, value in table(values).items():
+        # TOML's keys are text.
+        level = int(key) if isinstance(key, str) and key.isascii() and key.isdigit() else key
+        try:
+            policies[level] = value if isinstance(value, QueuePolicy) else QueuePolicy.from_dict(value)
+        except ConfigError as error:
+            raise inside(key, error) from error
+    return policies

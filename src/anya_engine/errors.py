@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 
-_FACTS = ("field", "limit", "value", "index")
+_FACTS = ("field", "limit", "value", "index", "predicted_wait")
 
 
 class AnyaError(Exception):
@@ -85,6 +85,7 @@ class AnyaError(Exception):
         limit: What would have been allowed.
         value: What was given.
         index: The first element of the input or output at fault, counted in C order.
+        predicted_wait: Seconds that the request would have waited or taken, where a refusal rests on that.
         attempts: What an exhausted fallback chain tried, in order, each with its error.
     """
 
@@ -96,6 +97,7 @@ class AnyaError(Exception):
     limit: Any
     value: Any
     index: int | None
+    predicted_wait: float | None
     attempts: tuple[Any, ...]
 
     def __init__(
@@ -248,7 +250,11 @@ class InputTooLarge(InvalidInput):
 
 
 class Overloaded(AnyaError):
-    """Refused at the door: the queue is full, or admission said no."""
+    """Refused at the door: the queue is full, or holds more than it can serve in time.
+
+    `value` is how many requests wait, `limit` the bound that refused this one (of their number; nanoseconds where it is
+    the queue's delay), `predicted_wait` how long it would have waited, in seconds.
+    """
 
     code = "OVERLOADED"
     starts_fallback = True

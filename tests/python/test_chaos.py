@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from models.make_models import MODELS
-from python.support import HUNG, assert_at_rest, floats, slow_inputs
+from python.support import HUNG, assert_at_rest, floats, slow_inputs, stats_of
 
 import anya_engine as anya
 
@@ -26,8 +26,9 @@ Outcomes = collections.Counter[str]
 class Chaos:
     """One engine, a table of models, and what happened to every request that was made."""
 
-    def __init__(self, engine: anya.Engine, rounds: int) -> None:
+    def __init__(self, engine: anya.Engine, rounds: int, seed: int = 0) -> None:
         self.rounds = rounds
+        self.seed = seed
         self.engine = engine
         self.lock = threading.Lock()
         self.outcomes: Outcomes = collections.Counter()
@@ -36,6 +37,15 @@ class Chaos:
         tight = anya.BatchingConfig(max_queue_size=64, max_batch_size=16)
         for name in ("unnamed_batch", "poison", "slow"):
             engine.load(name, MODELS[name](), config=anya.ModelConfig(instances=2, batching=tight))
+        narrow = anya.QueuePolicy(max_queue_size=8, default_timeout_microseconds=4_000)
+        levels = anya.BatchingConfig(
+            priority_levels=2,
+            default_priority_level=1,
+            priority_queue_policy={2: narrow},
+            queue_delay_interval_microseconds=5_000,
+        )
+        hurried = anya.ModelConfig(instances=2, batching=levels, default_timeout=0.01, max_timeout=0.02)
+        engine.load("hurried", MODELS["slow"](), config=hurried)
 
     def question(self, dice: random.Random) -> tuple[str, Any, Any]:
         """A model, inputs, and the answer that they must have; None: the run fails."""
@@ -47,8 +57,13 @@ class Chaos:
             index = dice.randrange(12)
             rows = np.arange(4, dtype=np.float32) + 4 * index
             return "poison", np.array([index]), rows[None] if index < 10 else None
-        inputs = slow_inputs(1, spins=dice.randrange(5))
-        return "slow", inputs, 2 * inputs["x"]
+        if kind < 0.96:
+            inputs = slow_inputs(1, spins=dice.randrange(5))
+            return "slow", inputs, 2 * inputs["x"]
+        if kind < 0.998:
+            inputs = slow_inputs(1, spins=dice.randrange(100))
+            return "hurried", inputs, 2 * inputs["x"]
+        return "hurried", slow_inputs(1, spins=1 << 40), None  # ends by its deadline or its asker, or is refused
 
     def settle(self, counted: Outcomes, answer: Any, wanted: Any) -> None:
         """Note one outcome; an answer must be the right one."""
@@ -74,7 +89,7 @@ class Chaos:
                 if dice.random() < 0.4:
                     self.settle(counted, self.engine.infer(name, inputs, timeout=timeout), wanted)
                     continue
-                future = self.engine.submit(name, inputs, timeout=timeout, priority=dice.choice([None, 1, 200]))
+                future = self.engine.submit(name, inputs, timeout=timeout, priority=dice.choice([None, 1, 2, 200]))
             except anya.AnyaError as error:
                 counted["refused" if error.code in ("OVERLOADED", "UNAVAILABLE") else "raised"] += 1
                 continue
@@ -130,8 +145,11 @@ class Chaos:
 
     def run(self, *more: Any) -> None:
         """Everybody at once; returns when all are done."""
-        loops = [lambda seed=seed: asyncio.run(self.in_a_loop(seed, self.rounds // TASKS * 4)) for seed in (91, 92)]
-        work = [lambda seed=seed: self.in_a_thread(seed) for seed in range(THREADS)]
+        first = 100 * self.seed
+        loops = [
+            lambda seed=first + index: asyncio.run(self.in_a_loop(seed, self.rounds // TASKS * 4)) for index in (91, 92)
+        ]
+        work = [lambda seed=first + index: self.in_a_thread(seed) for index in range(THREADS)]
         threads = [threading.Thread(target=self.guarded, args=(each,)) for each in (*work, *loops, *more)]
         churn = threading.Thread(target=self.guarded, args=(self.other_versions,))
         churn.start()
@@ -167,6 +185,9 @@ def test_everybody_at_once() -> None:
         assert made > 100_000
         assert outcomes["OK"] > outcomes["CANCELLED"] > 0
         assert outcomes["EXECUTION_ERROR"] > 0
+        hurried = stats_of(engine, "hurried")
+        assert hurried.terminated_runs > 0
+        assert hurried.refused["INVALID_INPUT"] > 0
 
 
 @pytest.mark.slow

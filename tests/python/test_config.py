@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anya_engine.config import BatchingConfig, EngineConfig, ModelConfig
+from anya_engine.config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
 from anya_engine.errors import ConfigError
 
 OPTIONS = Path(__file__).resolve().parents[2] / "cpp/include/anya/options.h"
@@ -45,8 +45,13 @@ def cpp_value(text: str) -> Any:
 
 def test_batching_defaults_match_the_core() -> None:
     """BatchingConfig has the names and the defaults of BatchingOptions, no more and no fewer."""
-    expected = {name: cpp_value(text) for name, text in core_options("BatchingOptions").items()}
-    assert expected == dataclasses.asdict(BatchingConfig())
+    core = core_options("BatchingOptions")
+    ours = dataclasses.asdict(BatchingConfig())
+    assert core.pop("default_queue_policy") == core.pop("priority_queue_policy") == ""
+    policy = {name: cpp_value(text) for name, text in core_options("QueuePolicyOptions").items()}
+    assert ours.pop("default_queue_policy") == policy
+    assert ours.pop("priority_queue_policy") == {}
+    assert {name: cpp_value(text) for name, text in core.items()} == ours
 
 
 def test_model_defaults_match_the_core() -> None:
@@ -55,7 +60,8 @@ def test_model_defaults_match_the_core() -> None:
     # Ours alone: where the model is. Structured in both, in its own words: providers, session entries, batching.
     del core["session"], core["batching"], core["providers"], core["config_entries"]
     del core["rules"]  # test_rules.py compares them
-    assert core.pop("instances") == "0"  # None here
+    for name in ("instances", "default_timeout", "max_timeout"):
+        assert core.pop(name) == "0"  # None here
     expected = {name: cpp_value(text) for name, text in core.items()}
     ours = {field.name: getattr(ModelConfig(), field.name) for field in dataclasses.fields(ModelConfig)}
     for name in ("source", "version", "providers", "session_options", "batching", "instances"):
@@ -64,6 +70,7 @@ def test_model_defaults_match_the_core() -> None:
         del ours[name]
     for name in ("inputs", "outputs", "dims", "max_rows"):
         del ours[name]
+    assert ours.pop("default_timeout") is ours.pop("max_timeout") is None
     assert expected == ours
 
 
@@ -91,6 +98,19 @@ def test_structured_defaults_match_the_core() -> None:
         (BatchingConfig, {"max_queue_delay_microseconds": 60_000_001}, 60_000_000),
         (BatchingConfig, {"max_queue_size": 0}, 1),
         (BatchingConfig, {"force": 1}, None),
+        (BatchingConfig, {"priority_levels": 256}, 255),
+        (BatchingConfig, {"default_priority_level": -1}, 0),
+        (BatchingConfig, {"default_queue_policy": {"max_queue_size": 1}}, None),
+        (BatchingConfig, {"priority_queue_policy": []}, None),
+        (BatchingConfig, {"queue_delay_target_microseconds": -1}, 0),
+        (BatchingConfig, {"queue_delay_interval_microseconds": 0}, 1),
+        (QueuePolicy, {"timeout_action": "DELAY"}, ("REJECT",)),
+        (QueuePolicy, {"default_timeout_microseconds": -1}, 0),
+        (QueuePolicy, {"allow_timeout_override": 1}, None),
+        (QueuePolicy, {"max_queue_size": -1}, 0),
+        (ModelConfig, {"default_timeout": 0}, 1e-6),
+        (ModelConfig, {"default_timeout": math.nan}, None),
+        (ModelConfig, {"max_timeout": 2e9}, 1e9),
         (ModelConfig, {"instances": 0}, 1),
         (ModelConfig, {"intra_op_num_threads": 0}, 1),
         (ModelConfig, {"inter_op_num_threads": 1025}, 1024),
@@ -298,3 +318,49 @@ def test_any_table_is_taken_or_refused(values: dict[str, Any]) -> None:
         assert str(error).isprintable()
     else:
         assert config == ModelConfig.from_dict(values)
+
+
+@pytest.mark.parametrize(("levels", "level", "limit"), [(0, 0, 1), (0, 256, 255), (3, 4, 3), (3, "2", None)])
+def test_a_policy_is_for_a_level_that_exists(levels: int, level: object, limit: object) -> None:
+    """A queue policy for a level that no request can have is refused with that level."""
+    policies: Any = {level: QueuePolicy()}
+    with pytest.raises(ConfigError) as caught:
+        BatchingConfig(priority_levels=levels, priority_queue_policy=policies)
+    assert (caught.value.field, caught.value.value, caught.value.limit) == ("priority_queue_policy", level, limit)
+
+
+def test_the_default_level_is_one_of_the_levels() -> None:
+    """default_priority_level lies within priority_levels."""
+    assert BatchingConfig(priority_levels=3, default_priority_level=3).default_priority_level == 3
+    with pytest.raises(ConfigError, match="default_priority_level"):
+        BatchingConfig(priority_levels=3, default_priority_level=4)
+
+
+def test_a_default_timeout_is_within_the_longest() -> None:
+    """default_timeout may not be longer than max_timeout."""
+    assert ModelConfig(default_timeout=2, max_timeout=2).default_timeout == 2.0
+    with pytest.raises(ConfigError, match="default_timeout") as caught:
+        ModelConfig(default_timeout=3, max_timeout=2)
+    assert caught.value.limit == 2.0
+
+
+def test_queue_policies_from_toml(tmp_path: Path) -> None:
+    """Policies by level are tables in TOML, whose keys are text; a mistake in one is refused with its whole path."""
+    file = tmp_path / "engine.toml"
+    text = """
+        [models.m]
+        default_timeout = 0.05
+        [models.m.batching]
+        priority_levels = 2
+        default_queue_policy = { default_timeout_microseconds = 9000 }
+        [models.m.batching.priority_queue_policy.2]
+        max_queue_size = 7
+    """
+    file.write_text(text)
+    model = EngineConfig.from_toml(file).models["m"]
+    assert model.default_timeout == 0.05
+    assert model.batching.default_queue_policy == QueuePolicy(default_timeout_microseconds=9000)
+    assert model.batching.priority_queue_policy == {2: QueuePolicy(max_queue_size=7)}
+    file.write_text(text.replace("max_queue_size", "max_queue"))
+    with pytest.raises(ConfigError, match=r"models\.m\.batching\.priority_queue_policy\.2\.max_queue: unknown key"):
+        EngineConfig.from_toml(file)

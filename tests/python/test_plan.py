@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from anya_engine._differences import differences
@@ -351,6 +351,7 @@ def facts(entries: Mapping[Key, Entry]) -> dict[Key, Any]:
     return {key: (entry.source, dataclasses.replace(entry.config, **plain)) for key, entry in entries.items()}  # type: ignore[arg-type]
 
 
+@settings(deadline=None)  # a busy machine
 @given(HANDS, ENGINES, FOUND, ENGINES, FOUND)
 def test_any_plan_leads_where_it_should(
     hand: State, first: EngineConfig, there: Found, second: EngineConfig, then: Found

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anya_engine._toml import dumps, plain
-from anya_engine.config import BatchingConfig, EngineConfig, ModelConfig
+from anya_engine.config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
 from anya_engine.errors import ConfigError
 from anya_engine.repository import RepositoryConfig, VersionPolicy
+from anya_engine.rules import DimRule, InputRule
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
@@ -30,6 +31,13 @@ POLICIES = st.one_of(
     st.just(VersionPolicy(all=True)),
     st.builds(VersionPolicy, specific=st.lists(st.integers(0, 99).map(str), min_size=1, max_size=3)),
 )
+LEVELS = st.builds(QueuePolicy, max_queue_size=st.integers(0, 9))
+RULES = st.one_of(
+    st.builds(
+        InputRule, min=st.floats(-9, 0), max=st.floats(0, 9), finite=st.sampled_from(["reject", "clip", "allow"])
+    ),
+    st.just(InputRule(shape=("N", None, 3), allowed=(0, 1), normalize="nfc")),
+)
 MODELS = st.builds(
     ModelConfig,
     source=st.none() | PATHS,
@@ -42,7 +50,15 @@ MODELS = st.builds(
     instances=st.none() | st.integers(1, 1024),
     allow_spinning=st.booleans(),
     session_options=OPTIONS,
-    batching=st.builds(BatchingConfig, max_batch_size=st.integers(1, 1 << 20), force=st.booleans()),
+    batching=st.builds(
+        BatchingConfig,
+        max_batch_size=st.integers(1, 1 << 20),
+        force=st.booleans(),
+        priority_queue_policy=st.dictionaries(st.integers(1, 9), LEVELS, max_size=2),
+    ),
+    default_timeout=st.none() | st.floats(0.001, 1e6),
+    inputs=st.dictionaries(NAMES, RULES, max_size=2),
+    dims=st.dictionaries(NAMES, st.builds(DimRule, max=st.integers(1, 99)), max_size=1),
     batch_check_rtol=st.floats(0, 1e6),
 )
 CHOSEN = st.builds(ModelConfig, version_policy=POLICIES)
@@ -53,6 +69,7 @@ ENGINES = st.one_of(
 )
 
 
+@settings(deadline=None)  # a busy machine
 @given(ENGINES)
 def test_what_is_written_is_read(config: EngineConfig) -> None:
     """The text of any configuration is TOML that makes the very same configuration."""

@@ -74,9 +74,10 @@ class Model {
   // The answer on this thread, beside the instances: no outcome is counted and no run time learned. For warm-up and
   // comparisons. REQUIRES: admitted, data in place. Blocks for the run.
   Status rehearse(Request& request) noexcept;
-  // Queues requests that were admitted, in order; returns how many fit. The rest have not been accepted; `refusal` says
-  // why. `watch_deadlines`: the engine ends them at their deadline; otherwise the submitter, who waits, does.
-  std::size_t enqueue(std::span<Request* const> requests, bool watch_deadlines, Status& refusal) noexcept;
+  // Queues requests that were admitted; returns how many fit, and moves those to the front, in their order. The others
+  // have not been accepted; the status of each says why, and `refusal` is that of the first.
+  // `watch_deadlines`: the engine ends them at their deadline; otherwise the submitter, who waits, does.
+  std::size_t enqueue(std::span<Request*> requests, bool watch_deadlines, Status& refusal) noexcept;
   // Ends a request that was accepted with this outcome, unless it has one. True if this call decided it.
   bool conclude(Request& request, ErrorCode code, Reason reason) noexcept;
 

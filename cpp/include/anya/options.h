@@ -15,6 +15,20 @@
 
 namespace anya {
 
+// How the requests of a priority level wait. Names are Triton's.
+struct QueuePolicyOptions {
+  // What happens to a request whose time in the queue is over. "REJECT": it ends with kDeadlineExceeded. Triton's DELAY
+  // does not exist here.
+  std::string timeout_action = "REJECT";
+  // How long a request may wait for its run; 0: as long as its own timeout lets it.
+  std::int64_t default_timeout_microseconds = 0;
+  // Whether a request's own timeout, when it ends sooner than that, moves it forward in its level. It ends the request
+  // in any case.
+  bool allow_timeout_override = false;
+  // Requests of the level waiting at most; 0: the bound of the whole queue alone.
+  std::int64_t max_queue_size = 0;
+};
+
 // How requests share a run. Names are Triton's; where the meaning differs, the comment says so.
 struct BatchingOptions {
   // Rows in one run at most; 1 turns batching off. A request with more rows runs alone, in one run.
@@ -29,6 +43,18 @@ struct BatchingOptions {
   // A request by itself: four times this, since a loop asked so seldom is slow to hop, too.
   // 0: never.
   std::int64_t max_in_place_microseconds = 50;
+  // Requests may name a priority from 1 (highest) to this; 0: from 1 to 255.
+  std::int64_t priority_levels = 0;
+  // The level of a request that names none; 0: the middle one, which is 128 of 255.
+  std::int64_t default_priority_level = 0;
+  // How requests wait, and how those of some levels do.
+  QueuePolicyOptions default_queue_policy;
+  std::vector<std::pair<int, QueuePolicyOptions>> priority_queue_policy;
+  // When no request has waited less than this for an interval, the queue holds more than it can serve in time: what
+  // would have to wait longer is refused until the waits are half of it. 0: half of the model's default_timeout;
+  // without one, never.
+  std::int64_t queue_delay_target_microseconds = 0;
+  std::int64_t queue_delay_interval_microseconds = 100000;
   // True: batch even if the load-time check says that rows depend on their company. Answers may then differ.
   bool force = false;
 };
@@ -58,6 +84,10 @@ struct ModelOptions {
   int instances = 0;
   // A request above it is refused from its descriptor, before its data is touched.
   std::int64_t max_request_bytes = std::int64_t{256} << 20;
+  // Seconds. The timeout of a request that names none, and the longest that one may name (and has, if it names none and
+  // there is no default); 0: none.
+  double default_timeout = 0;
+  double max_timeout = 0;
   // The batched-equals-alone check at load: |together - alone| <= atol + rtol * |alone|.
   double batch_check_rtol = 1e-3;
   double batch_check_atol = 1e-5;

@@ -62,7 +62,14 @@ class Request {
   std::uint16_t cost_class = 0;  // equal for requests whose rows cost about the same (CostModel)
   Nanos accepted_at = 0;
 
-  // ---- The outcome: written by the winner of claim() before publish().
+  // ---- Filled when it is queued (QueuePolicies::apply, BatchFormer::add).
+  std::uint8_t level = 0;    // its priority, as the model counts
+  Nanos leave_at = kNever;   // when its time in the queue is over; the deadline is apart
+  Nanos order = 0;           // who is due sooner goes first in its level
+  std::uint64_t ticket = 0;  // then who came first
+  Nanos predicted_run = 0;   // dropped for want of time: what its run was predicted to take; 0: expired
+
+  // ---- The outcome: written by the winner of claim() before publish(), or by an enqueue that refuses the request.
   Status status;
   Nanos started_at = 0;  // 0: never ran
   Nanos ended_at = 0;
@@ -70,12 +77,19 @@ class Request {
 
   // ---- Links; each belongs to the container that names it.
   Request* next_completed = nullptr;  // CompletionQueue, or the owner's reclaim list afterwards
-  Request* next_waiting = nullptr;    // BatchFormer
+  Request* next_waiting = nullptr;    // WaitingLine
+  Request* first_later = nullptr;     // WaitingLine
   Request* next_watched = nullptr;    // DeadlineTimer
+  Nanos watched_until = kNever;       // DeadlineTimer
 
   // True for exactly one caller in the life of the request.
-  [[nodiscard]] bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_acq_rel); }
-  [[nodiscard]] bool is_claimed() const noexcept { return claimed_.load(std::memory_order_acquire); }
+  // In one order with the instance: either who starts the run sees the claim, or who claims sees the run (RunWatch).
+  [[nodiscard]] bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_seq_cst); }
+  [[nodiscard]] bool is_claimed() const noexcept { return claimed_.load(std::memory_order_seq_cst); }
+  // The number of the instance that has taken it to run; kNotRunning: it has not been taken yet.
+  static constexpr std::int32_t kNotRunning = -1;
+  void set_running_on(std::int32_t instance) noexcept { running_on_.store(instance, std::memory_order_seq_cst); }
+  [[nodiscard]] std::int32_t running_on() const noexcept { return running_on_.load(std::memory_order_seq_cst); }
   // Makes the outcome visible and wakes who waits. Returns the completion queue that must be signalled once the caller
   // has published everything it has, or null. REQUIRES: the caller won claim() and holds a reference.
   [[nodiscard]] CompletionQueue* publish() noexcept;
@@ -111,6 +125,7 @@ class Request {
   CompletionQueue* queue_ = nullptr;  // set before kNotify, read after it
   std::atomic<std::uint32_t> state_{0};
   std::atomic<std::uint32_t> references_{1};
+  std::atomic<std::int32_t> running_on_{kNotRunning};
   std::atomic<bool> claimed_{false};
 };
 

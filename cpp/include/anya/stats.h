@@ -56,6 +56,8 @@ struct ModelStats {
   std::uint64_t rows = 0;              // rows in those runs
   std::uint64_t in_place = 0;          // runs on the thread of who asked, an event loop's batches included
   std::uint64_t splits = 0;            // batches run again in halves because a run failed
+  std::uint64_t terminated_runs = 0;   // runs stopped because nobody waited for them any more
+  std::uint64_t stuck_runs = 0;        // now: runs that were told to stop more than a second ago and have not
   HistogramSnapshot request_duration;  // seconds from acceptance to the outcome
   HistogramSnapshot queue_duration;    // seconds from acceptance to the start of the run
   HistogramSnapshot compute_duration;  // seconds of the run, observed once per request in it

@@ -66,7 +66,13 @@ enum class Reason : std::uint8_t {
   kExpiredInQueue,  // value: nanoseconds of the timeout
   kExpired,         // value: nanoseconds of the timeout; queued or running
   kCancelled,
-  kRequestTooLarge,  // value: bytes asked; limit: max_request_bytes
+  kQueueTimeout,        // value: nanoseconds waited; limit: nanoseconds that the level's policy allows
+  kCannotSuffice,       // value: nanoseconds predicted until the answer; limit: nanoseconds left
+  kLevelFull,           // value: requests of the level waiting; limit: its max_queue_size
+  kQueueDelay,          // value: requests waiting ahead; limit: nanoseconds of the target; `predicted`
+  kTimeoutTooLong,      // value: nanoseconds asked; limit: nanoseconds of max_timeout
+  kPriorityOutOfRange,  // value: the priority given; limit: priority_levels
+  kRequestTooLarge,     // value: bytes asked; limit: max_request_bytes
   // Inputs against the schema; `tensor` is the input's index.
   kWrongDType,      // value: the DType given; limit: the DType wanted
   kWrongRank,       // value: rank given; limit: rank wanted
@@ -102,11 +108,12 @@ struct Status {
   std::int16_t axis = -1;
   std::int64_t index = -1;  // of an element; -1: none
   std::shared_ptr<const std::string> text;
+  std::int64_t predicted = -1;  // kOverloaded: nanoseconds that the request would have waited; -1: nobody knows
 
   [[nodiscard]] bool ok() const noexcept { return code == ErrorCode::kOk; }
 
   static Status failure(ErrorCode code, Reason reason, std::int64_t value = 0, std::int64_t limit = 0) noexcept {
-    return Status{code, reason, value, limit, -1, -1, -1, nullptr};
+    return Status{code, reason, value, limit, -1, -1, -1, nullptr, -1};
   }
   static Status with_text(ErrorCode code, std::string text);
 };

@@ -86,13 +86,27 @@ std::string symbol_name(const Status& status, const ModelSchema* schema) {
   return axis < symbols.size() ? " ('" + symbols[axis] + "')" : "";
 }
 
+// ", the predicted wait is 20 ms", when there is a prediction.
+std::string wait_in_words(const Status& status) {
+  return status.predicted < 0 ? "" : ", the predicted wait is " + duration(status.predicted);
+}
+
 std::string sentence(const Status& status, const ModelSchema* schema) {
   switch (status.reason) {
     case Reason::kText:
       return status.text ? *status.text : std::string(code_name(status.code));
     case Reason::kQueueFull:
       return "the queue is full: " + std::to_string(status.value) + " requests wait, max_queue_size is " +
-             std::to_string(status.limit) + "; send fewer at once, add instances, or raise max_queue_size";
+             std::to_string(status.limit) + wait_in_words(status) +
+             "; send fewer at once, add instances, or raise max_queue_size";
+    case Reason::kLevelFull:
+      return "the queue of this priority is full: " + std::to_string(status.value) +
+             " requests wait, max_queue_size of its queue policy is " + std::to_string(status.limit) +
+             wait_in_words(status) + "; send fewer at once, or raise it";
+    case Reason::kQueueDelay:
+      return "overloaded: " + std::to_string(status.value) + " requests wait ahead of this one" +
+             wait_in_words(status) + ", queue_delay_target is " + duration(status.limit) +
+             "; send fewer at once, or add instances";
     case Reason::kClosed:
       return "closed: the model was unloaded or the engine closed; no new requests are taken";
     case Reason::kForked:
@@ -110,6 +124,18 @@ std::string sentence(const Status& status, const ModelSchema* schema) {
       return "the timeout of " + duration(status.value) +
              " ran out before the answer was there; "
              "raise the timeout, lower the load, or make the model faster";
+    case Reason::kQueueTimeout:
+      return "waited " + duration(status.value) + " in the queue, where its queue policy allows " +
+             duration(status.limit) + " (default_timeout_microseconds); lower the load, or add instances";
+    case Reason::kCannotSuffice:
+      return "the time left is " + duration(status.limit) + ", the answer is predicted to take " +
+             duration(status.value) +
+             ", so the request was not run; raise the timeout, lower the load, or add instances";
+    case Reason::kTimeoutTooLong:
+      return "timeout is " + duration(status.value) + ", max_timeout is " + duration(status.limit);
+    case Reason::kPriorityOutOfRange:
+      return "priority is " + std::to_string(status.value) +
+             "; the model has priority_levels=" + std::to_string(status.limit) + ", it takes 1 (highest) to that";
     case Reason::kCancelled:
       return "cancelled by the caller";
     case Reason::kRequestTooLarge:
@@ -240,7 +266,7 @@ std::string_view code_name(ErrorCode code) noexcept {
 }
 
 Status Status::with_text(ErrorCode code, std::string text) {
-  return Status{code, Reason::kText, 0, 0, -1, -1, -1, std::make_shared<const std::string>(std::move(text))};
+  return Status{code, Reason::kText, 0, 0, -1, -1, -1, std::make_shared<const std::string>(std::move(text)), -1};
 }
 
 std::string describe(const Status& status, std::string_view model, const ModelSchema* schema) {

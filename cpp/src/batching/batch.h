@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include "anya/completion_queue.h"
 #include "anya/request.h"
 #include "anya/session.h"
+#include "batching/run_watch.h"
 
 namespace anya {
 
@@ -32,14 +34,23 @@ class Slab {
 // Owned by the thread that holds the instance.
 struct Instance {
   std::unique_ptr<RunControl> control;
+  RunWatch watch;  // any thread may use it
   std::vector<Slab> input_slabs;
   std::vector<Slab> output_slabs;
   std::vector<TensorView> inputs;
   std::vector<OutputBuffer> outputs;
   std::vector<Request*> batch;
   std::vector<Request*> dead;
+  bool left_others = false;  // when its batch was formed, others went on waiting
   std::vector<CompletionQueue*> signals;
 };
+
+// A request without rows of its own counts as one.
+inline std::int64_t rows_of(std::span<Request* const> requests) noexcept {
+  std::int64_t rows = 0;
+  for (const Request* request : requests) rows += std::max<std::int64_t>(1, request->rows);
+  return rows;
+}
 
 // Runs one request where it lies: its own inputs, its own outputs. Never throws.
 Status run_alone(Session& session, Instance& instance, Request& request) noexcept;

@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "anya/clock.h"
 #include "anya/request.h"
 #include "batching/cost_model.h"
+#include "batching/waiting_line.h"
 
 namespace anya {
 
@@ -17,9 +19,16 @@ bool may_share(const Request& a, const Request& b) noexcept;
 // Decides which waiting requests run next, and when. PURE: no thread, no lock, no clock of its own; time is an
 // argument.
 //
-// Requests that may share a run (equal signature and shapes) wait in one bucket, higher priority first, then by
-// arrival. The bucket whose first request comes first by that order is served next, so other shapes never block it.
-// Owned by one thread at a time (the batcher's scheduling lock). Holds the engine's reference of each request in it.
+// Requests of one level that may share a run (equal signature and shapes) wait in one bucket, in the order in which
+// they are due. The bucket of the highest level whose first request is due first is served next, so other shapes never
+// block it; a batch is filled up from lower levels of its shape.
+// No level starves: while others of a higher one come, every kAgedEvery-th batch is led by the bucket whose first
+// request has waited longest, whatever its level.
+// A run takes no longer than half of the time that its first request had.
+// A request that would be answered too late (its run as predicted, and a quarter more) is dropped only in favour of
+// others: when more wait than the batch takes, and some of them are in time. For who goes before lower levels the run
+// is made shorter first. Owned by one thread at a time (the batcher's scheduling lock). Holds the engine's reference of
+// each request in it.
 class BatchFormer {
  public:
   struct Limits {
@@ -30,7 +39,9 @@ class BatchFormer {
   explicit BatchFormer(Limits limits) : limits_(limits) {}
 
   void reserve(std::size_t requests) { buckets_.reserve(requests); }  // so that add never allocates
+  // REQUIRES: its level and order are set (QueuePolicies::apply).
   void add(Request* request);
+  static constexpr std::uint64_t kAgedEvery = 16;
 
   struct Instances {
     std::uint32_t count = 1;          // all there are
@@ -47,27 +58,48 @@ class BatchFormer {
   Nanos poll(Nanos now, Instances instances, std::vector<Request*>& batch, std::vector<Request*>& dead);
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  // The least wait in the lowest level of those in `batch` and those still waiting: higher levels wait little however
+  // long the queue is.
+  [[nodiscard]] Nanos least_wait(Nanos now, std::span<Request* const> batch) const noexcept;
 
  private:
   struct Bucket {
-    Request* head = nullptr;
-    Request* tail = nullptr;
+    WaitingLine line;
     std::int64_t rows = 0;
+    std::uint8_t level = 0;
+  };
+  // What a batch is being made by.
+  struct Filling {
+    Nanos now = 0;
+    Nanos in_time = 0;       // a deadline sooner than this cannot be met
+    std::int64_t share = 1;  // enough rows
+    std::int64_t rows = 0;   // so far
+    std::size_t doomed = 0;  // the last so many of the dead are merely late
   };
 
   Bucket& bucket_for(const Request& request);
-  Bucket* next_bucket() noexcept;
-  Request* pop(Bucket& bucket) noexcept;
+  std::size_t next_bucket(bool* passes_over, bool* aged) const noexcept;
+  std::size_t next_sharer(const Request& first) const noexcept;
+  [[nodiscard]] std::int64_t waiting_rows(const Request& first) const noexcept;
+  Request* pop(std::size_t at) noexcept;
+  // False: the batch is full.
+  bool fill_from(std::size_t at, Filling& filling, std::vector<Request*>& batch, std::vector<Request*>& dead) noexcept;
+  static std::int64_t in_half_its_time(const Request& first, const RowCosts* costs, std::int64_t share) noexcept;
+  void shorten(const Request& first, const RowCosts& costs, Filling& filling) const noexcept;
+  void rescue(Filling& filling, std::vector<Request*>& batch, std::vector<Request*>& dead) const noexcept;
   [[nodiscard]] std::int64_t most_rows(const RowCosts* costs, const Instances& instances) const noexcept;
   [[nodiscard]] std::int64_t share_of(std::int64_t waiting, const RowCosts* costs, const Instances& instances,
                                       std::int64_t most) const noexcept;
-  [[nodiscard]] Nanos linger_until(Nanos now, const Bucket& bucket, std::int64_t most) const noexcept;
+  [[nodiscard]] Nanos linger_until(Nanos now, const Request& first, std::int64_t waiting,
+                                   std::int64_t most) const noexcept;
 
   const Limits limits_;
   std::vector<Bucket> buckets_;  // none empty
   std::size_t size_ = 0;
-  Nanos last_arrival_ = -1;      // of the newest request ever added; -1: none
-  Nanos previous_arrival_ = -1;  // of the one before it
+  std::uint64_t next_ticket_ = 0;
+  std::uint64_t passed_over_ = 0;  // batches since the longest wait was last heeded while a higher level went first
+  Nanos last_arrival_ = -1;        // of the newest request ever added; -1: none
+  Nanos previous_arrival_ = -1;    // of the one before it
 };
 
 }  // namespace anya

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "anya/completion_queue.h"
-#include "anya/rollout_tally.h"
 #include "base/thread.h"
 
 namespace anya {
@@ -21,12 +19,8 @@ constexpr Nanos kLoopWork = 2'000;
 // A request that comes by itself finds cold caches, where a hop takes several times as long as in a crowd, as does its
 // run; and nobody waits behind it.
 constexpr Nanos kLoneHops = 4;
-
-std::int64_t rows_of(std::span<Request* const> requests) noexcept {
-  std::int64_t rows = 0;
-  for (const Request* request : requests) rows += std::max<std::int64_t>(1, request->rows);
-  return rows;
-}
+// A run that was told to stop and goes on for longer than this is reported as stuck.
+constexpr Nanos kStuck = 1'000'000'000;
 
 BatchFormer::Limits limits_of(const Batcher::Setup& setup) {
   return {std::max<std::int64_t>(1, setup.batching.max_batch_size), setup.batching.max_queue_delay_microseconds * 1000,
@@ -44,13 +38,17 @@ Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
       slots_(static_cast<std::size_t>(setup_.instances)),
       intake_(limit_),
       cost_(setup_.one_shape),
+      door_(setup_.batching, setup_.instances),
       instances_(static_cast<std::size_t>(setup_.instances)),
-      former_(limits_of(setup_)) {
+      former_(limits_of(setup_)),
+      delay_(setup_.batching.queue_delay_target_microseconds * 1000,
+             setup_.batching.queue_delay_interval_microseconds * 1000) {
   reset_run_times();
   // Hot-path containers get their room now, so that no push on a worker can run out of memory.
   former_.reserve(limit_);
   for (Instance& instance : instances_) {
     instance.control = session_.make_run_control();
+    instance.watch.use(*instance.control);
     instance.batch.reserve(limit_);
     instance.dead.reserve(limit_);
     instance.signals.reserve(limit_);
@@ -67,16 +65,16 @@ Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
 
 Batcher::~Batcher() = default;
 
-bool Batcher::run_here(Request& request) noexcept {
+bool Batcher::run_here(Request& request, DeadlineTimer* timer) noexcept {
   if (!gate_.try_enter_idle()) return false;
   Request* const only = &request;
-  run_at_once({&only, 1});
+  run_at_once({&only, 1}, timer);
   return true;
 }
 
-bool Batcher::run_here(std::span<Request* const> requests) noexcept {
+bool Batcher::run_here(std::span<Request* const> requests, DeadlineTimer* timer) noexcept {
   if (!is_short(requests) || !gate_.try_enter_idle()) return false;
-  run_at_once(requests);
+  run_at_once(requests, timer);
   return true;
 }
 
@@ -95,20 +93,36 @@ bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
 }
 
 // REQUIRES: an instance has been taken from the gate.
-void Batcher::run_at_once(std::span<Request* const> requests) noexcept {
+void Batcher::run_at_once(std::span<Request* const> requests, DeadlineTimer* timer) noexcept {
   counters_.accepted(requests.size());
   counters_.in_place();
-  for (Request* request : requests) request->batcher = this;
+  Stop stop = Stop::kNo;  // who else could end them is the thread that runs them
+  for (Request* request : requests) {
+    request->batcher = this;
+    if (timer == nullptr || request->deadline == kNever) continue;
+    timer->watch(*request);
+    stop = Stop::kWhenDead;
+  }
   const std::size_t slot = slots_.take();
   Instance& instance = instances_[slot];
-  run(instance, requests);
+  instance.left_others = false;
+  run(instance, requests, stop);
+  if (stop != Stop::kNo) {
+    // Whoever ended one at its deadline, and so the run, may not have written its outcome yet: a few instructions.
+    for (Request* request : requests) {
+      while (!request->ended()) static_cast<void>(request->wait(kNever));
+    }
+  }
   signal_all(instance);
   if (give_back(slot).waiting() > 0) wake_.notify(1);
 }
 
-std::size_t Batcher::enqueue(std::span<Request* const> requests) noexcept {
+std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
+  const auto joins = [this](Request* request) { return door_.join(*request); };
+  const auto unfit = std::stable_partition(requests.begin(), requests.end(), joins);  // as a rule there is none
+  const auto fit = static_cast<std::uint32_t>(unfit - requests.begin());
   Gate::View seen(0);
-  const std::uint32_t booked = gate_.book(static_cast<std::uint32_t>(requests.size()), limit_, seen);
+  const std::uint32_t booked = gate_.book(fit, limit_, seen);
   counters_.accepted(booked);
   for (std::uint32_t i = 0; i < booked; ++i) {
     Request* const request = requests[i];
@@ -117,9 +131,8 @@ std::size_t Batcher::enqueue(std::span<Request* const> requests) noexcept {
     // A booked place is a free cell, but its last reader may be between reading it and handing it on.
     while (!intake_.try_push(request)) std::this_thread::yield();
   }
-  if (booked < requests.size()) {
-    counters_.refused(why().code, requests.size() - booked);
-  }
+  if (booked < fit) refuse(requests.subspan(booked, fit - booked));
+  if (fit < requests.size()) counters_.refused(ErrorCode::kOverloaded, requests.size() - fit);
   if (booked > 0 && wake_.announce()) {
     const Gate::View now = gate_.view();
     const std::uint32_t able = now.free() + (now.lingering() ? 1U : 0U);
@@ -128,10 +141,28 @@ std::size_t Batcher::enqueue(std::span<Request* const> requests) noexcept {
   return booked;
 }
 
-Status Batcher::why() const noexcept {
+Status Batcher::check(const Request& request) const noexcept {
   const Gate::View now = gate_.view();
+  if (now.closed() || now.waiting() >= limit_) return no_place(door_.policies().level_of(request.priority), now);
+  return door_.check(request, now.waiting());
+}
+
+Status Batcher::no_place(int level, Gate::View now) const noexcept {
   if (now.closed()) return Status::failure(ErrorCode::kUnavailable, Reason::kClosed);
-  return Status::failure(ErrorCode::kOverloaded, Reason::kQueueFull, std::max(now.waiting(), limit_), limit_);
+  const std::uint32_t waiting = std::max(now.waiting(), limit_);
+  Status status = Status::failure(ErrorCode::kOverloaded, Reason::kQueueFull, waiting, limit_);
+  status.predicted = door_.predicted_wait(level, waiting);
+  return status;
+}
+
+// What has joined and found no place.
+void Batcher::refuse(std::span<Request* const> requests) noexcept {
+  const Gate::View now = gate_.view();
+  for (Request* request : requests) {
+    door_.leave(*request);
+    request->status = no_place(request->level, now);
+  }
+  counters_.refused(requests.front()->status.code, requests.size());
 }
 
 void Batcher::work() noexcept {
@@ -185,10 +216,15 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       instances.hop = kHop;
       instances.turn = polls_++;
       instances.freed = freed;
-      again = former_.poll(clock_.now(), instances, instance.batch, instance.dead);
+      const Nanos now = clock_.now();
+      again = former_.poll(now, instances, instance.batch, instance.dead);
       running_rows_.fetch_add(rows_of(instance.batch), std::memory_order_relaxed);
       left = former_.size();
+      if (!instance.batch.empty()) watch_delay(instance.batch, left, now);
     }
+    instance.left_others = left > 0;
+    for (const Request* request : instance.batch) door_.leave(*request);
+    for (const Request* request : instance.dead) door_.leave(*request);
     const bool linger = instance.batch.empty() && instance.dead.empty() && again != kNever;
     if (may_linger && !linger) wake_.cancel_wait();
     if (!instance.batch.empty()) {
@@ -208,110 +244,38 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
   }
 }
 
+void Batcher::watch_delay(std::span<Request* const> batch, std::size_t left, Nanos now) noexcept {
+  if (left == 0) {
+    delay_.idle();
+  } else {
+    delay_.observe(now, former_.least_wait(now, batch));
+  }
+  door_.set_overloaded(delay_.overloaded());
+}
+
+Status Batcher::why_dropped(const Request& request, Nanos now) noexcept {
+  constexpr ErrorCode kCode = ErrorCode::kDeadlineExceeded;
+  if (request.predicted_run > 0) {
+    return Status::failure(kCode, Reason::kCannotSuffice, request.predicted_run,
+                           std::max<Nanos>(0, request.deadline - now));
+  }
+  if (request.deadline > now && request.leave_at <= now) {
+    return Status::failure(kCode, Reason::kQueueTimeout, now - request.accepted_at,
+                           request.leave_at - request.accepted_at);
+  }
+  return Status::failure(kCode, Reason::kExpiredInQueue, request.timeout);
+}
+
 void Batcher::drop_dead(Instance& instance) noexcept {
   if (instance.dead.empty()) return;
   const Nanos now = clock_.now();
   for (Request* request : instance.dead) {
-    finish(instance, *request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpiredInQueue, request->timeout),
-           0, now, 0);
+    finish(instance, *request, why_dropped(*request, now), 0, now, 0);
     request->release();
   }
   gate_.leave(static_cast<std::uint32_t>(instance.dead.size()));
   instance.dead.clear();
   signal_all(instance);
-}
-
-void Batcher::run_batch(Instance& instance) noexcept {
-  run(instance, instance.batch);
-  running_rows_.fetch_sub(rows_of(instance.batch), std::memory_order_relaxed);
-  for (Request* request : instance.batch) request->release();
-  instance.batch.clear();
-  signal_all(instance);
-}
-
-// Runs the requests as one; if that fails, runs each half by itself, until only the culprit fails.
-void Batcher::run(Instance& instance, std::span<Request* const> requests) noexcept {
-  const Nanos started_at = clock_.now();
-  const std::int64_t rows = rows_of(requests);
-  Status status = requests.size() == 1 ? run_alone(session_, instance, *requests.front())
-                                       : run_together(session_, instance, requests, setup_.predictable);
-  counters_.ran(rows);
-  if (!status.ok() && requests.size() > 1) {
-    counters_.split();
-    for (Request* request : requests) {
-      for (OutputBuffer& output : request->outputs) {
-        if (output.owner != nullptr) output = OutputBuffer{};  // half an answer of the failed run
-      }
-    }
-    run(instance, requests.first(requests.size() / 2));
-    run(instance, requests.subspan(requests.size() / 2));
-    return;
-  }
-  const Nanos ended_at = clock_.now();
-  if (status.ok()) cost_.of(requests.front()->cost_class).observe(rows, ended_at - started_at);
-  if (status.ok() && requests.size() == 1) learn(ended_at - started_at);
-  for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
-}
-
-// For the judge of a rollout: what the version itself answered or failed to.
-void Batcher::tally(const Request& request, ErrorCode code) noexcept {
-  if (code == ErrorCode::kCancelled || code == ErrorCode::kUnavailable) return;
-  const Nanos compute = request.started_at == 0 ? 0 : request.ended_at - request.started_at;
-  request.tally->answered(static_cast<RolloutTally::Arm>(request.tally_arm), request.key_hash, code != ErrorCode::kOk,
-                          compute, request.batch_rows, request.cost_class, request.ended_at);
-}
-
-// True if this call decided the outcome. *signal: the completion queue to signal, or null.
-bool Batcher::finish(Request& request, Status status, Nanos started_at, Nanos ended_at, std::int64_t rows,
-                     CompletionQueue** signal) noexcept {
-  *signal = nullptr;
-  if (!request.claim()) return false;
-  const ErrorCode code = status.code;
-  request.status = std::move(status);
-  request.started_at = started_at;
-  request.ended_at = ended_at;
-  request.batch_rows = rows;
-  if (request.tally != nullptr) tally(request, code);
-  // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
-  // then.
-  request.batcher->counters_.ended(code, request.accepted_at, started_at, ended_at);
-  *signal = request.publish();
-  return true;
-}
-
-void Batcher::finish(Instance& instance, Request& request, const Status& status, Nanos started_at, Nanos ended_at,
-                     std::int64_t rows) noexcept {
-  CompletionQueue* signal = nullptr;
-  finish(request, status, started_at, ended_at, rows, &signal);
-  if (signal != nullptr) instance.signals.push_back(signal);
-}
-
-bool Batcher::conclude(Request& request, Status status, Nanos ended_at) noexcept {
-  CompletionQueue* signal = nullptr;
-  const bool decided = finish(request, std::move(status), 0, ended_at, 0, &signal);
-  if (signal != nullptr) signal->signal();
-  return decided;
-}
-
-void Batcher::signal_all(Instance& instance) noexcept {
-  std::sort(instance.signals.begin(), instance.signals.end());
-  const auto last = std::unique(instance.signals.begin(), instance.signals.end());
-  for (auto it = instance.signals.begin(); it != last; ++it) (*it)->signal();
-  instance.signals.clear();
-}
-
-Gate::View Batcher::give_back(std::size_t slot) noexcept {
-  slots_.put(slot);
-  const Gate::View after = gate_.release();
-  if (after.closed()) drained_.notify_all();
-  return after;
-}
-
-// A decaying peak: up half the way at once, down by 1/128 a run. Stays above the p99 of a steady run time.
-void Batcher::learn(Nanos duration) noexcept {
-  const Nanos old = slow_run_.load(std::memory_order_relaxed);  // lost updates only make it a little staler
-  const Nanos next = duration > old ? old + std::max<Nanos>(1, (duration - old) / 2) : old - (old - duration) / 128;
-  slow_run_.store(old == 0 ? duration : next, std::memory_order_relaxed);
 }
 
 void Batcher::close() noexcept {
@@ -340,6 +304,7 @@ void Batcher::reset_run_times() noexcept {
   cost_.reset();
   for (const auto& [rows, duration] : setup_.run_times) cost_.of(0).seed(rows, duration);
   slow_run_.store(0, std::memory_order_relaxed);
+  door_.forget();
 }
 
 void Batcher::read(ModelStats& stats) const {
@@ -349,6 +314,11 @@ void Batcher::read(ModelStats& stats) const {
   stats.queue_depth = now.waiting();
   stats.instances = static_cast<std::uint64_t>(setup_.instances);
   stats.instances_busy = stats.instances - std::min<std::uint64_t>(stats.instances, now.free());
+  const Nanos since = clock_.now() - kStuck;
+  for (const Instance& instance : instances_) {
+    const Nanos stopped_at = instance.watch.stopped_at();
+    if (stopped_at != 0 && stopped_at < since) ++stats.stuck_runs;
+  }
 }
 
 }  // namespace anya

@@ -18,7 +18,10 @@
 #include "batching/batch.h"
 #include "batching/batch_former.h"
 #include "batching/cost_model.h"
+#include "batching/deadline_timer.h"
 #include "batching/gate.h"
+#include "batching/queue_delay.h"
+#include "batching/queue_door.h"
 #include "batching/slot_set.h"
 #include "stats/model_counters.h"
 #include "sync/event_count.h"
@@ -52,21 +55,28 @@ class Batcher {
 
   // If an instance is idle and nobody waits: runs the request to its end on this thread and returns true.
   // Otherwise nothing has happened and it returns false. REQUIRES: admission is done (rows, signature, accepted_at).
-  bool run_here(Request& request) noexcept;
+  // `timer`: ends the request at its deadline, if it has one, and so stops the run between two operators.
+  bool run_here(Request& request, DeadlineTimer* timer = nullptr) noexcept;
   // The same for a whole batch that may share a run, if it is known to be short (max_in_place_microseconds).
-  bool run_here(std::span<Request* const> requests) noexcept;
-  // Queues as many as fit, in order, and returns how many; the engine takes a reference of each of those. The others
-  // are left as they were, refused and counted; why() says what to tell them.
-  std::size_t enqueue(std::span<Request* const> requests) noexcept;
-  // Why an enqueue has just refused.
-  [[nodiscard]] Status why() const noexcept;
+  bool run_here(std::span<Request* const> requests, DeadlineTimer* timer = nullptr) noexcept;
+  // Whether an admitted request makes sense to queue, before its data is touched: nothing is counted yet, and a place
+  // may be gone by the time it is asked for.
+  [[nodiscard]] Status check(const Request& request) const noexcept;
+  [[nodiscard]] const QueuePolicies& policies() const noexcept { return door_.policies(); }
+  // Queues as many as fit, moves those to the front, and returns how many; the engine takes a reference of each of
+  // them. The others are refused and counted, and their status says why.
+  std::size_t enqueue(std::span<Request*> requests) noexcept;
 
-  // Ends the request with `status` unless it has ended or is just ending; true if this call decided it. The run, if
-  // there is one, goes on and its answer is dropped. Does not block.
+  // Ends the request with `status` unless it has ended or is just ending; true if this call decided it. Its run, if
+  // there is one, is stopped when nobody else in it is alive; else it goes on and this answer is dropped. Does not
+  // block.
   static bool conclude(Request& request, Status status, Nanos ended_at) noexcept;
 
   // Refuses what comes from now on, and blocks until all that was accepted has ended and the threads have stopped.
   void close() noexcept;
+
+  // It has begun: what comes now is refused.
+  [[nodiscard]] bool closed() const noexcept { return gate_.view().closed(); }
 
   // Forgets what runs were learned to take; back to what was measured beforehand.
   void reset_run_times() noexcept;
@@ -82,16 +92,21 @@ class Batcher {
   void work() noexcept;
   bool next_batch(Instance& instance, bool freed) noexcept;
   void run_batch(Instance& instance) noexcept;
-  void run(Instance& instance, std::span<Request* const> requests) noexcept;
+  enum class Stop : std::uint8_t { kNo, kWhenDead };
+  void run(Instance& instance, std::span<Request* const> requests, Stop stop) noexcept;
+  void refuse(std::span<Request* const> requests) noexcept;
+  [[nodiscard]] Status no_place(int level, Gate::View now) const noexcept;
+  [[nodiscard]] static Status why_dropped(const Request& request, Nanos now) noexcept;
   void drop_dead(Instance& instance) noexcept;
   void drain_intake() REQUIRES_LOCK(scheduling_);
+  void watch_delay(std::span<Request* const> batch, std::size_t left, Nanos now) noexcept REQUIRES_LOCK(scheduling_);
   static void tally(const Request& request, ErrorCode code) noexcept;
   Gate::View give_back(std::size_t slot) noexcept;
   bool is_short(std::span<Request* const> requests) const noexcept;
-  void run_at_once(std::span<Request* const> requests) noexcept;
+  void run_at_once(std::span<Request* const> requests, DeadlineTimer* timer) noexcept;
   void learn(Nanos duration) noexcept;
-  static bool finish(Request& request, Status status, Nanos started_at, Nanos ended_at, std::int64_t rows,
-                     CompletionQueue** signal) noexcept;
+  static CompletionQueue* settle(Request& request, Status status, Nanos started_at, Nanos ended_at,
+                                 std::int64_t rows) noexcept;
   void finish(Instance& instance, Request& request, const Status& status, Nanos started_at, Nanos ended_at,
               std::int64_t rows) noexcept;
   static void signal_all(Instance& instance) noexcept;
@@ -112,6 +127,7 @@ class Batcher {
   std::atomic<std::int64_t> running_rows_{0};  // in the workers' runs; a hint for sharing, so relaxed
   std::atomic<Nanos> slow_run_{0};
   CostModel cost_;
+  QueueDoor door_;
   std::atomic<bool> stopping_{false};
 
   // Each owned by the thread that holds the instance.
@@ -121,6 +137,7 @@ class Batcher {
   Mutex scheduling_;
   BatchFormer former_ GUARDED_BY(scheduling_);
   std::uint64_t polls_ GUARDED_BY(scheduling_) = 0;
+  QueueDelay delay_ GUARDED_BY(scheduling_);
 
   // Last member: joined before anything above it is destroyed.
   std::vector<std::jthread> workers_;

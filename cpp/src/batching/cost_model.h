@@ -14,6 +14,22 @@
 
 namespace anya {
 
+// A moving mean of durations that is quick to fall and slow to rise, never by more than threefold: what a run costs is
+// its time when nothing held it up. Thread-safe; two at once may lose one observation, which only makes it staler.
+class MovingMean {
+ public:
+  [[nodiscard]] Nanos get() const noexcept { return mean_.load(std::memory_order_relaxed); }  // 0: nothing known
+  void take(Nanos value) noexcept {
+    const Nanos old = get();
+    const Nanos step = value < old ? (value - old) / 4 : (value < 4 * old ? value - old : 3 * old) / 16;
+    mean_.store(old == 0 ? value : old + step, std::memory_order_relaxed);
+  }
+  void reset() noexcept { mean_.store(0, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<Nanos> mean_{0};  // stands for itself, so relaxed
+};
+
 // How long a run of so many rows of one size takes, learned from the runs themselves: one moving average per power of
 // two. Thread-safe; never blocks. Two observers at once may lose one observation, which only makes it a little staler.
 class RowCosts {
@@ -37,8 +53,8 @@ class RowCosts {
 
   void reset() noexcept {
     for (Average& average : averages_) {
-      average.run.mean.store(0, std::memory_order_relaxed);
-      average.row.mean.store(0, std::memory_order_relaxed);
+      average.run.reset();
+      average.row.reset();
       average.seen.store(0, std::memory_order_relaxed);
     }
   }
@@ -86,6 +102,16 @@ class RowCosts {
     return estimate;
   }
 
+  // What a run of so many rows takes at least: the mean of the largest size known that is not larger; 0: none is.
+  [[nodiscard]] Nanos at_least(std::int64_t rows) const noexcept {
+    Nanos known = 0;
+    for (std::size_t at = 0; at <= bucket(rows); ++at) {
+      const Nanos mean = averages_[at].run.get();
+      if (mean != 0) known = mean;
+    }
+    return known;
+  }
+
   // The largest power of two of rows whose run is known or bounded to take less than `duration`; 1: none, or not known.
   [[nodiscard]] std::int64_t rows_within(Nanos duration) const noexcept {
     Nanos estimate = 0;
@@ -110,19 +136,9 @@ class RowCosts {
   }
 
  private:
-  struct Mean {
-    std::atomic<Nanos> mean{0};  // 0: nothing known
-    [[nodiscard]] Nanos get() const noexcept { return mean.load(std::memory_order_relaxed); }
-    void take(Nanos value) noexcept {
-      const Nanos old = get();
-      // Down fast, up slowly and never by more than threefold: what a run costs is its time when nothing held it up.
-      const Nanos step = value < old ? (value - old) / 4 : (value < 4 * old ? value - old : 3 * old) / 16;
-      mean.store(old == 0 ? value : old + step, std::memory_order_relaxed);
-    }
-  };
   struct Average {
-    Mean run;  // of a run
-    Mean row;  // of a run, divided by its rows
+    MovingMean run;  // of a run
+    MovingMean row;  // of a run, divided by its rows
     std::atomic<std::uint32_t> seen{0};
   };
 

@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kSmall = std::size_t{4} << 20U;      // ended requests may keep so many bytes
 constexpr std::size_t kOverhead = std::size_t{16} << 10U;  // what a request weighs besides its tensors; generous
 
-bool later(const Request* a, const Request* b) noexcept { return a->deadline > b->deadline; }
+bool later(const Request* a, const Request* b) noexcept { return a->watched_until > b->watched_until; }
 }  // namespace
 
 DeadlineTimer::DeadlineTimer(const Clock& clock, std::function<void(Request&)> expire)
@@ -27,13 +27,14 @@ DeadlineTimer::~DeadlineTimer() {
 
 void DeadlineTimer::watch(Request& request) noexcept {
   request.retain();
+  request.watched_until = std::min(request.deadline, request.leave_at);
   // In one order with next_wake_: either we see the time the thread is about to sleep until, or its last look at the
   // arrivals sees us.
   arrivals_.push(&request);
   const std::size_t mine = weight(request);
   // Relaxed: only how often the thread sweeps hangs on it.
   const std::size_t arrived = arrived_weight_.fetch_add(mine, std::memory_order_relaxed) + mine;
-  if (arrived >= kSmall || request.deadline < next_wake_.load(std::memory_order_seq_cst)) wake_.notify(1);
+  if (arrived >= kSmall || request.watched_until < next_wake_.load(std::memory_order_seq_cst)) wake_.notify(1);
 }
 
 std::size_t DeadlineTimer::weight(const Request& request) noexcept {
@@ -77,15 +78,21 @@ void DeadlineTimer::work() noexcept {
     take_arrivals();
     forget_ended();
     const Nanos now = clock_.now();
-    while (!heap_.empty() && heap_.front()->deadline <= now) {
+    while (!heap_.empty() && heap_.front()->watched_until <= now) {
       std::pop_heap(heap_.begin(), heap_.end(), later);
       Request* const request = heap_.back();
       heap_.pop_back();
-      weight_ -= weight(*request);
       expire_(*request);
+      if (request->deadline != kNever && request->deadline > now && !request->ended()) {
+        request->watched_until = request->deadline;  // only its time in the queue is over, and it has left that
+        heap_.push_back(request);
+        std::push_heap(heap_.begin(), heap_.end(), later);
+        continue;
+      }
+      weight_ -= weight(*request);
       request->release();
     }
-    const Nanos next = heap_.empty() ? kNever : heap_.front()->deadline;
+    const Nanos next = heap_.empty() ? kNever : heap_.front()->watched_until;
     next_wake_.store(next, std::memory_order_seq_cst);
     if (!arrivals_.empty() || stopping_.load(std::memory_order_seq_cst)) {
       wake_.cancel_wait();

@@ -13,19 +13,21 @@
 
 namespace anya {
 
-// Ends requests at their deadline even when no thread waits for them and the model is stuck. One per engine.
-// Thread-safe. watch never blocks and takes no lock: requests arrive through a list that the timer's thread takes
-// whole. Holds a reference of each watched request until its deadline, or until a sweep has noticed that it ended: what
-// ended requests keep in memory stays below a few MB or what the live ones hold, whichever is more.
+// Ends requests at their deadline, and where their time in the queue is bounded (Request::leave_at) at that, even when
+// no thread waits for them and the model is stuck. One per engine. Thread-safe. watch never blocks and takes no lock:
+// requests arrive through a list that the timer's thread takes whole. Holds a reference of each watched request until
+// its deadline, or until a sweep has noticed that it ended: what ended requests keep in memory stays below a few MB or
+// what the live ones hold, whichever is more.
 class DeadlineTimer {
  public:
-  // `expire` is called on the timer's thread for a request whose deadline has passed and that nobody has claimed yet.
+  // `expire` is called on the timer's thread for a request whose deadline, or time in the queue, has passed. It need
+  // not end one that has left the queue: that one is looked at again at its deadline.
   DeadlineTimer(const Clock& clock, std::function<void(Request&)> expire);
   ~DeadlineTimer();  // drops what it watches; blocks until its thread has ended
   DeadlineTimer(const DeadlineTimer&) = delete;
   DeadlineTimer& operator=(const DeadlineTimer&) = delete;
 
-  // REQUIRES: the request has a deadline and is not watched yet.
+  // REQUIRES: the request has a deadline or a leave_at, and is not watched yet.
   void watch(Request& request) noexcept;
 
  private:

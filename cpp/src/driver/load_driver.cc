@@ -66,7 +66,7 @@ void Caller::run(Model& model, const LoadPlan& plan, LoadControl& control, std::
     Status refusal = request->prepare(model, plan.questions[next % plan.questions.size()]);
     bool accepted = refusal.ok();
     if (accepted && !model.run_here(*request)) {
-      Request* const only = request;
+      Request* only = request;
       accepted = model.enqueue({&only, 1}, /*watch_deadlines=*/false, refusal) == 1;
       while (accepted && request->wait(kNever) != Request::Wait::kEnded) {
       }

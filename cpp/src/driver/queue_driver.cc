@@ -16,6 +16,9 @@ constexpr Nanos kMillisecond = 1'000'000;
 constexpr Nanos kGlance = 50 * kMillisecond;  // how long a stop may go unnoticed
 constexpr Nanos kSpin = 20'000;               // a sleep may end this much late, so the last bit is spent awake
 constexpr Nanos kGrace = 100 * kMillisecond;  // how long after the window its overdue requests are still sent
+// Gaps shorter than a sleep is late: staying awake for them would take a core from the model that is measured. Requests
+// leave in small bursts then.
+constexpr Nanos kBreath = 100'000;
 constexpr std::size_t kBurst = 64;            // requests sent at once before answers are looked at again
 
 // Lets this thread's sleeps end on time: the kernel may otherwise add 50 us to save power.
@@ -76,19 +79,20 @@ void QueueDriver::add_question(Nanos asked_at) {
   }
   recorder_.refused(status, request->measured, model_.now());
   request->release();
+  if (status.code == ErrorCode::kUnavailable) closed_ = true;
 }
 
 void QueueDriver::send() {
   for (Request* request : outgoing_) static_cast<void>(request->notify_through(queue_));  // none has ended yet
   Status refusal;
-  const std::size_t sent = model_.enqueue(outgoing_, /*watch_deadlines=*/false, refusal);
+  const std::size_t sent = model_.enqueue(outgoing_, /*watch_deadlines=*/true, refusal);
   in_flight_ += sent;
   peak_ = std::max(peak_, in_flight_);
   const bool all = sent == outgoing_.size();
   const Nanos now = all ? 0 : model_.now();
   for (std::size_t i = sent; i < outgoing_.size(); ++i) {
     auto* const request = static_cast<LoadRequest*>(outgoing_[i]);
-    recorder_.refused(refusal, request->measured, now);
+    recorder_.refused(request->status, request->measured, now);
     request->release();  // what was to be the queue's
     request->release();  // ours
   }
@@ -152,6 +156,7 @@ LoadReport QueueDriver::open_loop() {
   const Nanos start = window_ - plan_.warm_up;
   Schedule schedule(plan_);
   const auto due = [&] { return start + schedule.due(); };
+  const Nanos breath = plan_.rate > 1e9 / static_cast<double>(kSpin) ? kBreath : 0;
   while (due() < end_ && !stopped() && !closed_) {
     const Nanos now = model_.now();
     if (now >= end_ + kGrace) break;
@@ -160,7 +165,7 @@ LoadReport QueueDriver::open_loop() {
       add_question(due());
     }
     if (!outgoing_.empty()) send();
-    if (wait(std::min(due(), end_))) collect();
+    if (wait(std::min(due() > now + breath ? due() : now + breath, end_))) collect();
   }
   for (; due() < end_ && !stopped() && !closed_; schedule.advance()) ++unsent_;
   drain();

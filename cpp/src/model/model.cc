@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "anya/model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "model/checked_session.h"
@@ -9,8 +10,17 @@
 namespace anya {
 namespace {
 
-Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, const BatchingOptions& batching,
-                        const std::vector<MeasuredRun>& run_times) {
+constexpr double kLongest = 1e9;  // seconds: beyond it there is no limit
+
+Nanos nanos_of(double seconds) {
+  return seconds > 0 && seconds <= kLongest ? static_cast<Nanos>(seconds * 1e9) : kNever;
+}
+
+Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, BatchingOptions batching,
+                        const std::vector<MeasuredRun>& run_times, const Timeouts& timeouts) {
+  if (batching.queue_delay_target_microseconds == 0 && timeouts.usual != kNever) {
+    batching.queue_delay_target_microseconds = std::max<std::int64_t>(1, timeouts.usual / 2000);
+  }
   Batcher::Setup setup{.batching = batching,
                        .batchable = info.batchable,
                        .predictable = admission.rules().predictable,
@@ -34,23 +44,59 @@ std::unique_ptr<Session> checked(std::unique_ptr<Session> session, RuleBook& boo
 }
 
 void expire(Request& request, Nanos now) {
-  Batcher::conclude(request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpired, request.timeout), now);
+  constexpr ErrorCode kCode = ErrorCode::kDeadlineExceeded;
+  if (request.deadline <= now) {
+    Batcher::conclude(request, Status::failure(kCode, Reason::kExpired, request.timeout), now);
+  } else if (request.running_on() == Request::kNotRunning) {
+    const Status over = Status::failure(kCode, Reason::kQueueTimeout, now - request.accepted_at,
+                                        request.leave_at - request.accepted_at);
+    Batcher::conclude(request, over, now);
+  }
 }
 
 }  // namespace
+
+Timeouts timeouts_of(const ModelOptions& options) {
+  const Nanos longest = nanos_of(options.max_timeout);
+  return {std::min(nanos_of(options.default_timeout), longest), longest};
+}
 
 EngineShared::EngineShared(std::shared_ptr<const Clock> the_clock)
     : clock(std::move(the_clock)), timer(*clock, [this](Request& request) { expire(request, clock->now()); }) {}
 
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
                   Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
-                  const ModelRules& model_rules)
+                  Timeouts the_timeouts, const ModelRules& model_rules)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
       rules(model_rules, the_session->schema()),
       session(checked(std::move(the_session), rules)),
       admission(session->schema(), with_shapes(std::move(admission_rules), rules)),
-      batcher(*session, *shared->clock, setup_of(info, admission, batching, run_times)) {}
+      timeouts(the_timeouts),
+      batcher(*session, *shared->clock, setup_of(info, admission, std::move(batching), run_times, timeouts)) {}
+
+namespace {
+
+// Priority and timeout; fills the deadline.
+Status check_terms(const Model::Impl& model, Request& request) noexcept {
+  if (!model.batcher.policies().accepts(request.priority)) {
+    return Status::failure(ErrorCode::kInvalidInput, Reason::kPriorityOutOfRange, request.priority,
+                           model.batcher.policies().levels());
+  }
+  if (request.timeout == kNever) {
+    request.timeout = model.timeouts.usual;
+  } else if (request.timeout > model.timeouts.longest) {
+    return Status::failure(ErrorCode::kInvalidInput, Reason::kTimeoutTooLong, request.timeout, model.timeouts.longest);
+  }
+  if (request.timeout == kNever) return {};
+  if (request.timeout <= 0) {
+    return Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpiredAtDoor, request.timeout);
+  }
+  if (__builtin_add_overflow(request.accepted_at, request.timeout, &request.deadline)) request.deadline = kNever;
+  return {};
+}
+
+}  // namespace
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
@@ -71,14 +117,9 @@ Status Model::admit(Request& request) noexcept {
   Status status = impl_->admission.check(request);
   if (status.ok()) {
     request.accepted_at = now();
-    if (request.timeout != kNever) {
-      if (request.timeout <= 0) {
-        status = Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpiredAtDoor, request.timeout);
-      } else if (__builtin_add_overflow(request.accepted_at, request.timeout, &request.deadline)) {
-        request.deadline = kNever;
-      }
-    }
+    status = check_terms(*impl_, request);
   }
+  if (status.ok()) status = impl_->batcher.check(request);
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return status;
 }
@@ -107,7 +148,7 @@ bool Model::run_here(Request& request) noexcept {
     const Nanos slow = impl_->batcher.slow_run();
     if (slow == 0 || slow > (request.deadline - request.accepted_at) / 2) return false;
   }
-  return impl_->batcher.run_here(request);
+  return impl_->batcher.run_here(request, &impl_->shared->timer);
 }
 
 Status Model::rehearse(Request& request) noexcept {
@@ -119,16 +160,17 @@ Status Model::rehearse(Request& request) noexcept {
   }
 }
 
-bool Model::run_here(std::span<Request* const> requests) noexcept { return impl_->batcher.run_here(requests); }
+bool Model::run_here(std::span<Request* const> requests) noexcept {
+  return impl_->batcher.run_here(requests, &impl_->shared->timer);
+}
 
-std::size_t Model::enqueue(std::span<Request* const> requests, bool watch_deadlines, Status& refusal) noexcept {
+std::size_t Model::enqueue(std::span<Request*> requests, bool watch_deadlines, Status& refusal) noexcept {
   const std::size_t accepted = impl_->batcher.enqueue(requests);
-  if (watch_deadlines) {
-    for (std::size_t i = 0; i < accepted; ++i) {
-      if (requests[i]->deadline != kNever) impl_->shared->timer.watch(*requests[i]);
-    }
+  for (std::size_t i = 0; i < accepted; ++i) {
+    const bool has_end = requests[i]->leave_at != kNever || (watch_deadlines && requests[i]->deadline != kNever);
+    if (has_end) impl_->shared->timer.watch(*requests[i]);
   }
-  if (accepted < requests.size()) refusal = impl_->batcher.why();
+  if (accepted < requests.size()) refusal = requests[accepted]->status;
   return accepted;
 }
 

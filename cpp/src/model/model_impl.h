@@ -27,16 +27,24 @@ struct EngineShared {
   DeadlineTimer timer;
 };
 
+// In nanoseconds; kNever: none.
+struct Timeouts {
+  Nanos usual = kNever;    // of a request that names none
+  Nanos longest = kNever;  // that one may name
+};
+Timeouts timeouts_of(const ModelOptions& options);
+
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
        Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
-       const ModelRules& model_rules = {});
+       Timeouts timeouts = {}, const ModelRules& model_rules = {});
 
   const std::shared_ptr<EngineShared> shared;
   const ModelInfo info;
   RuleBook rules;
   const std::unique_ptr<Session> session;
   const Admission admission;
+  const Timeouts timeouts;
   Batcher batcher;  // last: its threads end before what they use
 };
 

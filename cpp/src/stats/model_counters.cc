@@ -72,6 +72,7 @@ void ModelCounters::read(ModelStats& stats) const {
     stats.rows += one.rows.load(std::memory_order_relaxed);
     stats.in_place += one.in_place.load(std::memory_order_relaxed);
     stats.splits += one.splits.load(std::memory_order_relaxed);
+    stats.terminated_runs += one.terminated.load(std::memory_order_relaxed);
     one.request.add_to(stats.request_duration, 1e-9);
     one.queue.add_to(stats.queue_duration, 1e-9);
     one.compute.add_to(stats.compute_duration, 1e-9);

@@ -26,6 +26,7 @@ class ModelCounters {
   void ended(ErrorCode code, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept;
   void ran(std::int64_t rows) noexcept;
   void in_place() noexcept { shard().in_place.fetch_add(1, std::memory_order_relaxed); }
+  void terminated() noexcept { shard().terminated.fetch_add(1, std::memory_order_relaxed); }
   void split() noexcept { shard().splits.fetch_add(1, std::memory_order_relaxed); }
 
   // Fills the counting fields. What has ended is read before what was accepted, so no snapshot shows more ends than
@@ -42,6 +43,7 @@ class ModelCounters {
     std::atomic<std::uint64_t> rows{0};
     std::atomic<std::uint64_t> in_place{0};
     std::atomic<std::uint64_t> splits{0};
+    std::atomic<std::uint64_t> terminated{0};
     Histogram<kDurationEdges.size()> request;
     Histogram<kDurationEdges.size()> queue;
     Histogram<kDurationEdges.size()> compute;

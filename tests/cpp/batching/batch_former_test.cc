@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "batching/cost_model.h"
+#include "batching/queue_policies.h"
 #include "support/check.h"
 #include "support/value_request.h"
 
@@ -24,6 +25,8 @@ namespace {
 
 using Limits = BatchFormer::Limits;
 using Instances = BatchFormer::Instances;
+
+const anya::QueuePolicies kPolicies;
 
 struct Arrival {
   char name;
@@ -52,6 +55,7 @@ class Table {
     const auto own = static_cast<std::uint64_t>(arrival.width);
     request->signature = arrival.signature != 0 ? arrival.signature : own;
     request->id = static_cast<std::uint64_t>(arrival.name);
+    kPolicies.apply(*request);
     if (arrival.ended) static_cast<void>(request->claim());
     former_.add(request.get());
     requests_.push_back(std::move(request));
@@ -153,7 +157,29 @@ TEST(BatchFormer, Orders) {
        {{'a', 1, 1, 0, 0, 0, anya::kNever, true}, {'b', 2}, {'c', 3, 1, 0, 0, 0, anya::kNever, true}, {'d', 4}},
        "bd -ac"},
       {"expired ones are skipped", kEight, {{'a', 1, 1, 0, 0, 0, 10}, {'b', 2, 1, 0, 0, 0, 11}}, "b -a"},
-      {"only dead ones", kEight, {{'a', 1, 1, 0, 0, 0, 10}, {'b', 2, 1, 0, 0, 0, 9}}, "-ab"},
+      {"only dead ones", kEight, {{'a', 1, 1, 0, 0, 0, 10}, {'b', 2, 1, 0, 0, 0, 9}}, "-ba"},
+      {"in one level who is due first goes first",
+       {1, 0, true},
+       {{'a', 1, 1, 0, 0, 0, 100}, {'b', 2, 1, 0, 0, 0, 50}, {'c', 3}, {'d', 4, 1, 0, 0, 0, 50}},
+       "b,d,a,c"},
+      {"among buckets too",
+       kEight,
+       {{'a', 1, 1, 0, 3, 0, 100}, {'b', 2, 1, 0, 4, 0, 50}, {'c', 3, 1, 0, 3, 0, 40}},
+       "ca,b"},
+      {"but not before a higher level",
+       {1, 0, true},
+       {{'a', 1, 1, 2, 0, 0, 50}, {'b', 2, 1, 1, 0, 0, 900}, {'c', 3, 1, 1}},
+       "b,c,a"},
+      {"without batching too", {8, 0, false}, {{'a', 1, 1, 0, 3, 0, 100}, {'b', 2, 1, 0, 4, 0, 50}}, "b,a"},
+      {"who has no deadline waits no longer than the patient",
+       {1, 0, true},
+       {{'a', 1}, {'b', 2, 1, 0, 0, 0, 2 * anya::QueuePolicies::kPatience}},
+       "a,b"},
+      {"a run of a higher level is filled up from lower ones, in their order",
+       {3, 0, true},
+       {{'a', 1, 1, 3}, {'b', 2, 1, 2, 0, 0, 90}, {'c', 3, 1, 2, 0, 0, 80}, {'d', 4, 1, 1}},
+       "dcb,a"},
+      {"of its own shape alone", kEight, {{'a', 1, 1, 2, 3}, {'b', 2, 1, 1, 4}, {'c', 3, 1, 2, 4}}, "bc,a"},
       {"a dead one's rows make room", kEight, {{'a', 1, 4}, {'b', 2, 4, 0, 0, 0, 10}, {'c', 3, 4}}, "ac -b"},
   };
   for (const auto& row : table) {
@@ -216,6 +242,115 @@ TEST(BatchFormer, SharesTheRowsAmongTheInstances) {
   }
 }
 
+// What would be answered too late gives its place to others, as long as there are others.
+TEST(BatchFormer, WhatCannotBeInTimeGivesWayWhenMoreWaitThanARunTakes) {
+  anya::CostModel cost(true);
+  for (const std::int64_t rows : {1, 2}) cost.of(0).seed(rows, 1000);  // with room: 1250
+  anya::CostModel one_is_short(true);
+  one_is_short.of(0).seed(1, 400);  // with room: 500
+  one_is_short.of(0).seed(2, 700);  // with room: 875
+  constexpr Limits kTwo{2, 0, true};
+  constexpr Nanos kLongAgo = -100'000;  // it had time enough for any run
+  const struct {
+    const char* fact;
+    Limits limits;
+    const anya::CostModel* cost;
+    std::vector<Arrival> waiting;
+    const char* first;
+  } table[] = {
+      {"the late one", kTwo, &cost, {{'a', kLongAgo, 1, 0, 0, 0, 1259}, {'b', 2}, {'c', 3}}, "bc -a"},
+      {"just in time", kTwo, &cost, {{'a', kLongAgo, 1, 0, 0, 0, 1260}, {'b', 2}, {'c', 3}}, "ab"},
+      {"there is room for all", kTwo, &cost, {{'a', kLongAgo, 1, 0, 0, 0, 1259}, {'b', 2}}, "ab"},
+      {"nothing is known", kTwo, nullptr, {{'a', kLongAgo, 1, 0, 0, 0, 1259}, {'b', 2}, {'c', 3}}, "ab"},
+      {"all are late: those with most time left run, and something is learned",
+       kTwo,
+       &cost,
+       {{'a', kLongAgo, 1, 0, 0, 0, 900}, {'b', 2, 1, 0, 0, 0, 950}, {'c', 3, 1, 0, 0, 0, 990}},
+       "cb -a"},
+      {"the late and the dead",
+       kTwo,
+       &cost,
+       {{'a', kLongAgo, 1, 0, 0, 0, 900}, {'b', 2, 1, 0, 0, 0, anya::kNever, true}, {'c', 3}, {'d', 4}},
+       "cd -ba"},
+      {"who goes before others has a shorter run",
+       kTwo,
+       &one_is_short,
+       {{'a', kLongAgo, 1, 1, 0, 0, 510}, {'b', 2}, {'c', 3}},
+       "a"},
+      {"unless that is too long as well",
+       kTwo,
+       &one_is_short,
+       {{'a', kLongAgo, 1, 1, 0, 0, 509}, {'b', 2}, {'c', 3}},
+       "bc -a"},
+      {"nobody goes after it",
+       kTwo,
+       &one_is_short,
+       {{'a', kLongAgo, 1, 1, 0, 0, 510}, {'b', 2, 1, 1}, {'c', 3, 1, 1}},
+       "bc -a"},
+      {"without batching", {8, 0, false}, &cost, {{'a', kLongAgo, 1, 0, 0, 0, 1259}, {'b', 2}, {'c', 3}}, "b -a"},
+  };
+  for (const auto& row : table) {
+    Table waiting(row.limits);
+    waiting.add(row.waiting);
+    const std::string first = waiting.poll(10, {.cost = row.cost});
+    if (!EXPECT_EQ(first, std::string(row.first))) std::fprintf(stderr, "  fact: %s\n", row.fact);
+  }
+}
+
+TEST(BatchFormer, ARunTakesHalfOfTheTimeOfItsFirstRequestAtMost) {
+  anya::CostModel cost(true);
+  cost.of(0).seed(1, 800);
+  cost.of(0).seed(4, 1600);  // with room: 2000
+  cost.of(0).seed(8, 2400);  // with room: 3000
+  const struct {
+    Nanos timeout;  // 0: none
+    const char* first;
+  } table[] = {{0, "abcdefgh"}, {6000, "abcdefgh"}, {5999, "abcd"}, {4000, "abcd"}, {3999, "ab"}, {1000, "a"}};
+  for (const auto& row : table) {
+    Table waiting(kEight);
+    for (char name = 'a'; name <= 'h'; ++name) {
+      waiting.add({name, 10, 1, 0, 0, 0, row.timeout == 0 ? anya::kNever : 10 + row.timeout});
+    }
+    EXPECT_EQ(waiting.poll(10, {.cost = &cost}), std::string(row.first));
+  }
+}
+
+// A higher level that never ends: every sixteenth batch is led by who has waited longest.
+TEST(BatchFormer, NoLevelStarves) {
+  for (const bool batchable : {true, false}) {
+    Table waiting({1, 0, batchable});
+    waiting.add({'y', 0, 1, 200}).add({'z', 0, 1, 255});
+    std::string order;
+    for (int i = 0; i < 40; ++i) {
+      waiting.add({'h', 1 + i, 1, 1});
+      order += waiting.poll(1 + i);
+    }
+    const std::string fifteen(BatchFormer::kAgedEvery - 1, 'h');
+    EXPECT_EQ(order, fifteen + "y" + fifteen + "z" + std::string(8, 'h'));
+  }
+}
+
+TEST(BatchFormer, TheLeastWaitIsThatOfTheLowestLevel) {
+  CountingOwner owner;
+  std::vector<std::unique_ptr<ValueRequest>> requests;
+  BatchFormer former(kEight);
+  std::vector<Request*> batch;
+  const auto make = [&](int priority, Nanos at) {
+    requests.push_back(std::make_unique<ValueRequest>(owner, 1, 0.0F));
+    requests.back()->priority = priority;
+    requests.back()->accepted_at = at;
+    kPolicies.apply(*requests.back());
+    return requests.back().get();
+  };
+  EXPECT_EQ(former.least_wait(100, batch), anya::kNever);
+  batch = {make(2, 10), make(1, 99), make(2, 30)};
+  EXPECT_EQ(former.least_wait(100, batch), 70);  // of the two of level 2
+  former.add(make(2, 90));
+  EXPECT_EQ(former.least_wait(100, batch), 70);  // those who wait are no better off
+  former.add(make(3, 40));
+  EXPECT_EQ(former.least_wait(100, batch), 60);  // a lower level waits
+}
+
 TEST(BatchFormer, EachShapeIsBatchedByItsOwnCosts) {
   anya::CostModel cost(false);
   for (const std::int64_t rows : {1, 2, 4}) {
@@ -228,6 +363,7 @@ TEST(BatchFormer, EachShapeIsBatchedByItsOwnCosts) {
   for (int i = 0; i < 8; ++i) {
     requests.push_back(std::make_unique<ValueRequest>(owner, 1, 0.0F));
     requests.back()->signature = requests.back()->cost_class = i < 4 ? 5 : 6;
+    kPolicies.apply(*requests.back());
     former.add(requests.back().get());
   }
   std::vector<std::size_t> sizes;
@@ -320,7 +456,7 @@ TEST(BatchFormer, MayShareLooksAtShapesOutputsAndRank) {
 }
 
 // Random arrivals and polls: every request comes out once; a run holds one shape and no more rows than the limit; among
-// equals of one shape and priority the first to come is the first to go.
+// equals of one shape and priority who is due first goes first, then who came first.
 TEST(BatchFormer, RandomTrafficKeepsTheRules) {
   for (unsigned seed = 0; seed < 200; ++seed) {
     std::mt19937 random(seed);
@@ -330,7 +466,7 @@ TEST(BatchFormer, RandomTrafficKeepsTheRules) {
     CountingOwner owner;
     std::vector<std::unique_ptr<ValueRequest>> requests;
     std::map<const Request*, int> out;
-    std::map<std::pair<std::uint64_t, int>, std::uint64_t> last;
+    std::map<std::pair<std::uint64_t, int>, std::pair<Nanos, std::uint64_t>> last;
     Nanos now = 0;
     const auto take = [&](const std::vector<Request*>& batch, bool dead) {
       std::int64_t rows = 0;
@@ -340,9 +476,9 @@ TEST(BatchFormer, RandomTrafficKeepsTheRules) {
         if (dead) continue;
         EXPECT_TRUE(request->deadline > now);
         EXPECT_EQ(request->signature, batch.front()->signature);
-        std::uint64_t& before = last[{request->signature, request->priority}];
-        EXPECT_GT(request->id, before);
-        before = request->id;
+        auto& before = last[{request->signature, request->priority}];
+        EXPECT_TRUE(std::pair(request->order, request->id) > before);
+        before = {request->order, request->id};
       }
       if (!dead && batch.size() > 1) EXPECT_TRUE(limits.batchable && rows <= limits.max_rows);
     };
@@ -357,6 +493,9 @@ TEST(BatchFormer, RandomTrafficKeepsTheRules) {
         request->accepted_at = now;
         request->id = requests.size() + 1;
         if (up_to(5) == 0) request->deadline = now + up_to(40);
+        kPolicies.apply(*request);
+        // Whoever comes out later than one of its kind that came in later would be out of order: forget what left.
+        last.erase({request->signature, request->priority});
         former.add(request.get());
         requests.push_back(std::move(request));
         continue;

@@ -13,14 +13,13 @@ using anya::Batcher;
 using anya::ErrorCode;
 using anya::Reason;
 using anya::Request;
-using anya::Status;
 
 namespace {
 using Options = BatcherRig::Options;
 
 // Blocks until close() has shut the door.
 void wait_for_shut_door(const BatcherRig& rig) {
-  until([&rig] { return rig.batcher.why().reason == Reason::kClosed; });
+  until([&rig] { return rig.batcher.closed(); });
 }
 }  // namespace
 
@@ -55,9 +54,8 @@ TEST(BatcherClose, RefusesWhatComesAfterwards) {
   ValueRequest& request = rig.request(1, 0.0F);
   EXPECT_FALSE(rig.batcher.run_here(request));
   EXPECT_EQ(rig.enqueue(request), 0u);
-  const Status why = rig.batcher.why();
-  EXPECT_EQ(why.code, ErrorCode::kUnavailable);
-  EXPECT_EQ(why.reason, Reason::kClosed);
+  EXPECT_EQ(request.status.code, ErrorCode::kUnavailable);
+  EXPECT_EQ(request.status.reason, Reason::kClosed);
   EXPECT_EQ(rig.stats().refused[static_cast<std::size_t>(ErrorCode::kUnavailable)], 1u);
   EXPECT_EQ(rig.stats().accepted, 0u);
   EXPECT_FALSE(request.is_claimed());

@@ -28,7 +28,8 @@ class BatcherRig {
     std::int64_t max_in_place_microseconds = 50;
     bool predictable = true;
     bool one_shape = true;
-    Nanos run_time = 0;  // what each run adds to the clock
+    Nanos run_time = 0;          // what each run adds to the clock
+    BatchingOptions queue = {};  // of which the names above are overridden
   };
   explicit BatcherRig() : BatcherRig(Options{}) {}
   explicit BatcherRig(const Options& options)
@@ -57,7 +58,7 @@ class BatcherRig {
     return blocker;
   }
   std::size_t enqueue(Request& one) {
-    Request* const only = &one;
+    Request* only = &one;
     return batcher.enqueue({&only, 1});
   }
   bool run_here(const std::vector<Request*>& all) { return batcher.run_here(std::span<Request* const>(all)); }
@@ -75,11 +76,12 @@ class BatcherRig {
     batcher.read(stats);
     return stats;
   }
+  FakeSession& session() { return session_; }
   std::uint64_t ended(ErrorCode code) const { return stats().ended[static_cast<std::size_t>(code)]; }
 
  private:
   Batcher::Setup setup_of() const {
-    BatchingOptions batching;
+    BatchingOptions batching = options_.queue;
     batching.max_batch_size = options_.max_batch_size;
     batching.max_queue_size = options_.max_queue_size;
     batching.max_queue_delay_microseconds = options_.max_queue_delay_microseconds;

@@ -129,7 +129,7 @@ TEST(Batcher, WhatCannotShareRunsOneByOne) {
   rig.block();
   ValueRequest& first = rig.request(1, 1.0F);
   ValueRequest& second = rig.request(3, 2.0F);
-  Request* const both[] = {&first, &second};
+  Request* both[] = {&first, &second};
   EXPECT_EQ(rig.batcher.enqueue(both), 2u);
   rig.turnstile.open();
   EXPECT_TRUE(ends(first) && first.is_right());
@@ -192,7 +192,7 @@ TEST(Batcher, AFullQueueRefusesAndKeepsTheRequest) {
     all.push_back(requests.back());
   }
   EXPECT_EQ(rig.batcher.enqueue(all), 2u);
-  const Status why = rig.batcher.why();
+  const Status& why = requests[2]->status;
   EXPECT_EQ(why.code, ErrorCode::kOverloaded);
   EXPECT_EQ(why.reason, Reason::kQueueFull);
   EXPECT_EQ(why.value, 2);

@@ -70,6 +70,29 @@ TEST(DeadlineTimer, AnEarlierDeadlineDoesNotWaitForALaterOne) {
   EXPECT_FALSE(late->ended());
 }
 
+// The end of its time in the queue comes first; whoever has left the queue by then is looked at again at the deadline.
+TEST(DeadlineTimer, LooksAtARequestAtTheEndOfItsTimeInTheQueueAndAtItsDeadline) {
+  const Watchdog watchdog("two looks", std::chrono::seconds(20));
+  CountingOwner owner;
+  const SteadyClock clock;
+  const auto request = due(owner, clock.now() + 4 * kMillisecond);
+  request->leave_at = clock.now() + kMillisecond;
+  const auto queued = due(owner, anya::kNever);
+  queued->leave_at = clock.now() + 2 * kMillisecond;
+  std::vector<Nanos> looks;
+  DeadlineTimer timer(clock, [&](Request& seen) {
+    if (&seen == request.get()) looks.push_back(clock.now());
+    if (&seen == queued.get() || looks.size() == 2) end(seen);
+  });
+  timer.watch(*request);
+  timer.watch(*queued);
+  EXPECT_EQ(queued->wait(anya::kNever), Request::Wait::kEnded);
+  EXPECT_EQ(request->wait(anya::kNever), Request::Wait::kEnded);
+  EXPECT_EQ(looks.size(), 2u);
+  EXPECT_GE(looks[0], request->leave_at);
+  EXPECT_GE(looks[1], request->deadline);
+}
+
 TEST(DeadlineTimer, ExpiresInTheOrderOfDeadlines) {
   const Watchdog watchdog("ten deadlines");
   CountingOwner owner;

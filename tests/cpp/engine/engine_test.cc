@@ -66,7 +66,7 @@ ModelOptions one_instance() {
 Status ask(Model& model, ValueRequest& request) {
   if (Status status = model.admit(request); !status.ok()) return status;
   if (!model.run_here(request)) {
-    Request* const only = &request;
+    Request* only = &request;
     Status refusal;
     if (model.enqueue({&only, 1}, true, refusal) == 0) return refusal;
     EXPECT_EQ(request.wait(anya::kNever), Request::Wait::kEnded);
@@ -163,7 +163,7 @@ TEST(Engine, UnloadDrainsWhatIsInFlight) {
   const int arrived = world.turnstile.arrived();
   Status refusal;
   const auto enqueue = [&](ValueRequest& request) {
-    Request* const only = &request;
+    Request* only = &request;
     return model->enqueue({&only, 1}, false, refusal);
   };
   EXPECT_EQ(enqueue(running), 1u);

@@ -24,9 +24,15 @@ namespace {
 
 constexpr Nanos kMillisecond = 1'000'000;
 
+anya::ModelOptions two_may_wait() {
+  anya::ModelOptions options;
+  options.batching.max_queue_size = 2;
+  return options;
+}
+
 // One model over a fake session; its requests outlive it.
 struct Rig {
-  explicit Rig(Nanos run_time = 0) {
+  explicit Rig(Nanos run_time = 0, anya::ModelOptions options = two_may_wait()) {
     auto session = std::make_unique<FakeSession>(value_schema(), [this, run_time](auto inputs, auto, auto outputs) {
       turnstile.pass();
       clock->advance(run_time);
@@ -37,9 +43,9 @@ struct Rig {
     info.version = "1";
     info.batchable = true;
     auto shared = std::make_shared<anya::EngineShared>(clock);
-    model = std::make_unique<Model>(std::make_unique<Model::Impl>(shared, info, std::move(session),
-                                                                  anya::Admission::Rules{true, {true}, 1 << 20},
-                                                                  anya::BatchingOptions{.max_queue_size = 2}));
+    model = std::make_unique<Model>(
+        std::make_unique<Model::Impl>(shared, info, std::move(session), anya::Admission::Rules{true, {true}, 1 << 20},
+                                      options.batching, std::vector<anya::MeasuredRun>{}, anya::timeouts_of(options)));
   }
   ~Rig() {
     turnstile.open();
@@ -56,7 +62,7 @@ struct Rig {
     return one;
   }
   std::size_t enqueue(Request& one, Status& refusal, bool watch = false) {
-    Request* const only = &one;
+    Request* only = &one;
     return model->enqueue({&only, 1}, watch, refusal);
   }
   std::uint64_t refused(ErrorCode code) const { return model->stats().refused[static_cast<std::size_t>(code)]; }
@@ -125,7 +131,7 @@ TEST(Model, AFullQueueSaysSo) {
   rig.turnstile.shut();
   EXPECT_EQ(rig.enqueue(rig.admitted(), refusal), 1u);
   rig.turnstile.wait_for(1);
-  Request* const three[] = {&rig.admitted(), &rig.admitted(), &rig.admitted()};
+  Request* three[] = {&rig.admitted(), &rig.admitted(), &rig.admitted()};
   EXPECT_EQ(rig.model->enqueue(three, false, refusal), 2u);
   EXPECT_EQ(refusal.code, ErrorCode::kOverloaded);
   EXPECT_EQ(refusal.limit, 2);
@@ -148,6 +154,95 @@ TEST(Model, ConcludeDecidesOnceWithItsFacts) {
   rig.model->close();
   EXPECT_EQ(rig.model->stats().in_flight, 0u);
   EXPECT_EQ(rig.model->stats().ended[static_cast<std::size_t>(ErrorCode::kDeadlineExceeded)], 1u);
+}
+
+TEST(Model, ARequestThatNamesNoTimeoutHasTheModelsAndNoneMayBeLongerThanItAllows) {
+  anya::ModelOptions options = two_may_wait();
+  options.default_timeout = 0.005;
+  options.max_timeout = 0.02;
+  Rig rig(0, options);
+  const Nanos now = rig.clock->now();
+  EXPECT_EQ(rig.admitted().deadline, now + 5 * kMillisecond);
+  EXPECT_EQ(rig.admitted(kMillisecond).deadline, now + kMillisecond);
+  EXPECT_EQ(rig.admitted(20 * kMillisecond).deadline, now + 20 * kMillisecond);
+  const Status status = rig.model->admit(rig.request(20 * kMillisecond + 1));
+  EXPECT_EQ(status.code, ErrorCode::kInvalidInput);
+  EXPECT_EQ(status.reason, Reason::kTimeoutTooLong);
+  EXPECT_EQ(status.limit, 20 * kMillisecond);
+  EXPECT_EQ(rig.refused(ErrorCode::kInvalidInput), 1u);
+  options.default_timeout = 0;
+  EXPECT_EQ(Rig(0, options).admitted().timeout, 20 * kMillisecond);  // no default: the longest
+}
+
+TEST(Model, APriorityBeyondTheLevelsIsRefused) {
+  anya::ModelOptions options = two_may_wait();
+  options.batching.priority_levels = 3;
+  Rig rig(0, options);
+  ValueRequest& request = rig.request();
+  request.priority = 3;
+  EXPECT_TRUE(rig.model->admit(request).ok());
+  request.priority = 4;
+  const Status status = rig.model->admit(request);
+  EXPECT_EQ(status.code, ErrorCode::kInvalidInput);
+  EXPECT_EQ(status.reason, Reason::kPriorityOutOfRange);
+  EXPECT_EQ(status.value, 4);
+  EXPECT_EQ(status.limit, 3);
+}
+
+// Two wait, each run takes 10 ms and is known to: what has less than the two and its own is refused at once.
+TEST(Model, ATimeThatCannotSufficeIsRefusedAtTheDoor) {
+  const Watchdog watchdog("a refusal by prediction");
+  anya::ModelOptions options = two_may_wait();
+  options.batching.max_batch_size = 1;
+  options.batching.max_queue_size = 3;
+  Rig rig(10 * kMillisecond, options);
+  Status refusal;
+  int blocked = 0;
+  const auto crowd = [&] {
+    rig.turnstile.shut();
+    EXPECT_EQ(rig.enqueue(rig.admitted(), refusal), 1u);
+    rig.turnstile.wait_for(++blocked);
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(rig.enqueue(rig.admitted(), refusal), 1u);
+  };
+  crowd();
+  EXPECT_TRUE(rig.model->admit(rig.request(1)).ok());  // nothing is known yet
+  rig.turnstile.open();
+  until([&] { return rig.model->stats().ended[0] == 3; });
+  blocked += 2;
+  EXPECT_TRUE(rig.model->admit(rig.request(1)).ok());  // nobody waits: it may be lucky
+  crowd();
+  EXPECT_TRUE(rig.model->admit(rig.request(30 * kMillisecond)).ok());
+  const Status status = rig.model->admit(rig.request(30 * kMillisecond - 1));
+  EXPECT_EQ(status.code, ErrorCode::kDeadlineExceeded);
+  EXPECT_EQ(status.reason, Reason::kCannotSuffice);
+  EXPECT_EQ(status.value, 30 * kMillisecond);
+  EXPECT_EQ(status.limit, 30 * kMillisecond - 1);
+  EXPECT_EQ(rig.refused(ErrorCode::kDeadlineExceeded), 1u);
+}
+
+// The time in the queue that a policy allows ends a request even while the model is stuck, whoever waits for it; what
+// has been taken to run is not stopped by it.
+TEST(Model, TheQueuesTimeIsOverWhileTheModelIsStuck) {
+  const Watchdog watchdog("a queue's timeout behind a stuck model");
+  anya::ModelOptions options = two_may_wait();
+  options.batching.default_queue_policy.default_timeout_microseconds = 1000;
+  Rig rig(0, options);
+  Status refusal;
+  rig.turnstile.shut();
+  ValueRequest& running = rig.admitted();
+  EXPECT_EQ(rig.enqueue(running, refusal), 1u);
+  rig.turnstile.wait_for(1);
+  ValueRequest& queued = rig.admitted(50 * kMillisecond);
+  EXPECT_EQ(rig.enqueue(queued, refusal, /*watch=*/false), 1u);
+  rig.clock->advance(kMillisecond);
+  EXPECT_EQ(queued.wait(anya::kNever), Request::Wait::kEnded);
+  EXPECT_EQ(queued.status.code, ErrorCode::kDeadlineExceeded);
+  EXPECT_EQ(queued.status.reason, Reason::kQueueTimeout);
+  EXPECT_EQ(queued.status.value, kMillisecond);
+  EXPECT_FALSE(running.ended());
+  rig.turnstile.open();
+  EXPECT_EQ(running.wait(anya::kNever), Request::Wait::kEnded);
+  EXPECT_TRUE(running.is_right());
 }
 
 // The model is stuck and nobody waits: the engine's timer ends the request all the same.

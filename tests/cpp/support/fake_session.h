@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -39,10 +40,16 @@ class FakeSession final : public Session {
   [[nodiscard]] const std::vector<std::string>& providers() const noexcept override { return providers_; }
   [[nodiscard]] std::unique_ptr<RunControl> make_run_control() override { return std::make_unique<FakeRunControl>(); }
   [[nodiscard]] int runs() const noexcept { return runs_.load(); }
+  // Runs that begin while this is set last until they are told to stop, and fail then.
+  std::atomic<bool> endless{false};
 
-  Status run(RunControl&, std::span<const TensorView> inputs, std::span<const std::uint32_t> output_indices,
+  Status run(RunControl& control, std::span<const TensorView> inputs, std::span<const std::uint32_t> output_indices,
              std::span<OutputBuffer> outputs) noexcept override {
     runs_.fetch_add(1);
+    if (endless.load()) {
+      while (!static_cast<FakeRunControl&>(control).terminated()) std::this_thread::yield();
+      return Status::with_text(ErrorCode::kExecutionError, "told to stop");
+    }
     try {
       return function_(inputs, output_indices, outputs);
     } catch (const std::exception& error) {
