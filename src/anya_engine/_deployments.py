@@ -198,13 +198,16 @@ class Deployments:
                 if deployment.loser is not None and deployment.loser[1] <= now:
                     gone.append((name, deployment.loser[0]))
                     deployment.loser = None
-            due = min(
-                (min(each.due(), each.loser[1] if each.loser else each.due()) for each in self._latest.values()),
-                default=float("inf"),
-            )
+            due = self._due()
         for name, version in gone:
             self._unload(name, version)
         return due
+
+    def _due(self) -> float:
+        return min(
+            (min(each.due(), each.loser[1] if each.loser else each.due()) for each in self._latest.values()),
+            default=float("inf"),
+        )
 
     def stop(self) -> None:
         """End the thread; rollouts stay as they are. Idempotent."""
@@ -293,14 +296,17 @@ class Deployments:
 
     def _run(self) -> None:
         while True:
+            failed = False
             try:
-                due = self.tick()
+                self.tick()
             except Exception:  # noqa: BLE001  # one rollout's trouble must not end the others
                 _log.exception("a rollout could not be looked at; trying again")
-                due = self._clock() + 1.0
+                failed = True
             with self._changed:
                 if self._stopped:
                     return
+                # Anew: a rollout may have begun while the last one's loser was unloaded.
+                due = self._clock() + 1.0 if failed else self._due()
                 if (wait := due - self._clock()) > 0:
                     self._changed.wait(min(wait, 3600.0))
 

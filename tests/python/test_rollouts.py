@@ -50,6 +50,25 @@ def test_the_loser_is_unloaded_when_its_time_is_over(engine: anya.Engine) -> Non
     assert asked(engine) == 2
 
 
+def test_a_rollout_that_begins_while_a_loser_is_unloaded(engine: anya.Engine) -> None:
+    """The thread of rollouts may take its time to unload a version: what is deployed meanwhile is looked after too."""
+    load_versions(engine, 1, 2, 3)
+    unload = engine._deployments._unload
+    unloading, go_on = threading.Event(), threading.Event()
+
+    def slowly(name: str, version: str) -> None:
+        unloading.set()
+        assert go_on.wait(HUNG)
+        unload(name, version)
+
+    engine._deployments._unload = slowly  # type: ignore[method-assign]
+    engine.deploy("m", "2", anya.BlueGreen(keep_warm=0))
+    assert unloading.wait(HUNG)
+    engine.deploy("m", "3", anya.BlueGreen(keep_warm=0))
+    go_on.set()
+    until(lambda: [info.version for info in engine.models()] == ["3"], lambda _: asked(engine))
+
+
 def test_a_switch_under_load_fails_nobody(engine: anya.Engine) -> None:
     """While versions switch back and forth, every request is answered, by a version that was in force."""
     load_versions(engine, 1, 2)
