@@ -269,8 +269,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *(["--fix"] if fix else []), ".")
     session.run("ruff", "format", *([] if fix else ["--check"]), ".")
     files = [str(each) for each in sources(*CPP_FOLDERS) if each.suffix in {".h", ".cc", ".cpp"}]
-    if files:
-        session.run("clang-format", *(["-i"] if fix else ["--dry-run", "--Werror"]), *files)
+    session.run("clang-format", *(["-i"] if fix else ["--dry-run", "--Werror"]), *files)
 
 
 @nox.session
@@ -288,10 +287,8 @@ def tidy(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """Check the types with mypy --strict: the package, and the public API as users type it."""
     session.install(*group("typing"), *PROJECT["project"]["dependencies"], "nox")
-    api = ROOT / "tests/python/typing/api.py"
     session.run("mypy")
-    if api.is_file():
-        session.run("mypy", str(api))
+    session.run("mypy", str(ROOT / "tests/python/typing/api.py"))
 
 
 @nox.session
@@ -324,6 +321,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz tensor descriptors and schema.toml under atheris, half a minute each; `-- --seconds 600`: ten."""
+    install(session, "fuzz", extras="cpu")
+    for target in ("descriptors", "schema"):
+        session.run("python", "tests/fuzz/run.py", target, *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Serve at 80 % load while models come and go: nothing may grow. A minute; `-- --seconds 600 --enforce`: ten."""
     install(session, "bench", extras="cpu")
@@ -343,11 +348,7 @@ def chaos(session: nox.Session) -> None:
 @nox.session
 def budget(session: nox.Session) -> None:
     """Count the instructions of a request in callgrind, and hold them to the budget; `-- --write` renews it."""
-    if shutil.which("valgrind") is None:
-        if os.geteuid() != 0:
-            session.error("valgrind is missing; on Debian: apt-get install valgrind")
-        session.run("apt-get", "update", "--quiet", external=True, silent=True)
-        session.run("apt-get", "install", "--yes", "--quiet", "valgrind", external=True, silent=True)
+    debian(session, "valgrind", "valgrind")
     session.install(*group("build", "models"), *PROJECT["project"]["dependencies"])
     build = BUILD / "budget"
     pybind11 = answer(session, "import pybind11; print(pybind11.get_cmake_dir())")

@@ -11,10 +11,9 @@ namespace {
 using py::detail::array_proxy;
 using py::detail::npy_api;
 
-constexpr int kHalf = 23;                                     // NPY_HALF
-constexpr int kStringType = 2056;                             // NPY_VSTRING, NumPy 2's StringDType
-constexpr std::size_t kWrapFrom = std::size_t{64} << 10U;     // smaller outputs are cheaper copied than wrapped
-constexpr std::size_t kReleaseFrom = std::size_t{64} << 10U;  // a copy of about 5 us
+constexpr int kHalf = 23;                                  // NPY_HALF
+constexpr int kStringType = 2056;                          // NPY_VSTRING, NumPy 2's StringDType
+constexpr std::size_t kWrapFrom = std::size_t{64} << 10U;  // smaller outputs are cheaper copied than wrapped
 
 int type_number(PyObject* array) noexcept {
   return py::detail::array_descriptor_proxy(array_proxy(array)->descr)->type_num;
@@ -146,36 +145,6 @@ bool check_type(PyObject* array, DType wanted, TensorView& view, std::string& fa
   return true;  // a plain mismatch is admission's to refuse
 }
 
-bool place_strings(PyRequest& request, TensorView& view, PyObject* array) {
-  PyObject* const flat = PyObject_CallMethod(array, "ravel", nullptr);
-  if (flat == nullptr) return false;
-  PyObject* const list = PyObject_CallMethod(flat, "tolist", nullptr);
-  Py_DECREF(flat);
-  if (list == nullptr) return false;
-  const py::object owner = py::reinterpret_steal<py::object>(list);
-  const auto count = static_cast<std::size_t>(PyList_GET_SIZE(list));
-  const std::size_t first = request.texts.size();
-  request.texts.reserve(first + count);
-  for (std::size_t i = 0; i < count; ++i) {
-    PyObject* const item = PyList_GET_ITEM(list, static_cast<Py_ssize_t>(i));
-    Py_ssize_t size = 0;
-    const char* text = nullptr;
-    if (PyUnicode_Check(item)) {
-      text = PyUnicode_AsUTF8AndSize(item, &size);
-      if (text == nullptr) return false;
-    } else if (PyBytes_Check(item)) {
-      text = PyBytes_AS_STRING(item);
-      size = PyBytes_GET_SIZE(item);
-    } else {
-      PyErr_Format(PyExc_TypeError, "element %zu is a %s, not str or bytes", i, Py_TYPE(item)->tp_name);
-      return false;
-    }
-    request.texts.emplace_back(text, static_cast<std::size_t>(size));
-  }
-  view.bytes = count * sizeof(std::string_view);
-  return true;
-}
-
 }  // namespace
 
 PyObject* read_descriptor(PyObject* object, DType wanted, TensorView& view, std::string& fault) {
@@ -196,38 +165,6 @@ PyObject* read_descriptor(PyObject* object, DType wanted, TensorView& view, std:
   if (check_type(array, wanted, view, fault) && fill_shape(array, view, fault)) return array;
   Py_DECREF(array);
   return nullptr;
-}
-
-bool place_data(PyRequest& request, std::size_t input, PyObject* array, bool snapshot, std::size_t copy_at) {
-  TensorView& view = request.inputs[input];
-  if (view.dtype == DType::kString) {
-    const bool placed = place_strings(request, view, array);
-    Py_DECREF(array);
-    return placed;  // view.data is set once all texts of the request are in place
-  }
-  constexpr int kUsable = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_ALIGNED_;
-  if ((array_proxy(array)->flags & kUsable) != kUsable) {
-    PyObject* const copy = npy_api::get().PyArray_NewCopy_(array, 0 /* C order */);
-    Py_DECREF(array);
-    if (copy == nullptr) return false;
-    array = copy;
-    snapshot = false;  // it is one already
-  }
-  if (!snapshot) {
-    request.hold(array);
-    view.data = array_proxy(array)->data;
-    return true;
-  }
-  std::byte* const to = request.copies.data() + copy_at;
-  if (view.bytes >= kReleaseFrom) {
-    py::gil_scoped_release release;
-    std::memcpy(to, array_proxy(array)->data, view.bytes);
-  } else {
-    std::memcpy(to, array_proxy(array)->data, view.bytes);
-  }
-  view.data = to;
-  Py_DECREF(array);
-  return true;
 }
 
 py::object numpy_type(DType dtype) {

@@ -8,7 +8,6 @@
 #include "anya/session.h"
 #include "anya/tensor.h"
 #include "bindings.h"
-#include "py_request.h"
 
 namespace anya::python {
 
@@ -17,10 +16,6 @@ namespace anya::python {
 // returns a new reference to the array that holds the data. Null: `fault` says why, or Python's error is set (when the
 // object's own code raised).
 PyObject* read_descriptor(PyObject* object, DType wanted, TensorView& view, std::string& fault);
-
-// Points view.data at the array's elements, C-contiguous and aligned; copies into the request where the array is not
-// so, or where `snapshot` asks for it. The request takes over the reference to `array`. False: Python's error is set.
-bool place_data(PyRequest& request, std::size_t input, PyObject* array, bool snapshot, std::size_t copy_at);
 
 // NumPy's dtype for an element type; None for strings.
 py::object numpy_type(DType dtype);

@@ -4,6 +4,7 @@
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled core of anya_engine. Private: use the package's own names.";
   anya::python::register_errors(module);
+  anya::python::register_rules(module);
   anya::python::register_options(module);
   anya::python::register_stats(module);
   anya::python::register_rollout(module);

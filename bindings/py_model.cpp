@@ -7,6 +7,7 @@
 
 #include "arrays.h"
 #include "errors.h"
+#include "placing.h"
 
 namespace anya::python {
 namespace {
@@ -179,37 +180,6 @@ bool read_terms(PyModel& model, PyRequest& request, PyObject* timeout, PyObject*
   return true;
 }
 
-bool place_inputs(PyModel& model, PyRequest& request, bool snapshot) {
-  std::size_t total = 0;
-  if (snapshot) {
-    for (const TensorView& view : request.inputs) total += (view.bytes + 63) / 64 * 64;
-    request.copies.resize(total);
-  }
-  std::size_t at = 0;
-  bool strings = false;
-  for (std::size_t i = 0; i < request.given.size(); ++i) {
-    strings |= request.inputs[i].dtype == DType::kString;
-    if (!place_data(request, i, request.given[i].release().ptr(), snapshot, at)) {
-      // Text that cannot be one is the caller's mistake; anything else (no memory) is what it is.
-      if (PyErr_ExceptionMatches(PyExc_TypeError) == 0 && PyErr_ExceptionMatches(PyExc_UnicodeError) == 0) return false;
-      const py::error_already_set error;
-      const std::string& name = model.model->schema().inputs[i].name;
-      return refuse(model, name, "input '" + name + "': " + text_of(error.value().ptr()));
-    }
-    if (snapshot) at += (request.inputs[i].bytes + 63) / 64 * 64;
-  }
-  if (!strings) return true;
-  // The vector of texts has stopped moving: now their addresses hold.
-  request.views.assign(request.texts.begin(), request.texts.end());
-  std::size_t next = 0;
-  for (TensorView& view : request.inputs) {
-    if (view.dtype != DType::kString) continue;
-    view.data = request.views.data() + next;
-    next += view.bytes / sizeof(std::string_view);
-  }
-  return true;
-}
-
 bool place_outputs(PyModel& model, PyRequest& request) {
   request.arrays.resize(request.outputs.size());
   for (std::size_t i = 0; i < request.outputs.size(); ++i) {
@@ -229,6 +199,7 @@ PyModel::PyModel(py::object engine_object, std::shared_ptr<Model> loaded)
     : engine(std::move(engine_object)), pool(engine.cast<PyEngine&>().pool), model(std::move(loaded)) {
   for (const TensorSpec& spec : model->schema().inputs) {
     input_names.push_back(interned(spec.name));
+    checked.push_back(model->checks_values(input_names.size() - 1) ? 1 : 0);
     static_cast<void>(numpy_type(spec.dtype));  // a type that NumPy cannot hold shows now, not at the first request
   }
   for (const TensorSpec& spec : model->schema().outputs) {

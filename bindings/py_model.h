@@ -36,6 +36,7 @@ struct PyModel {
   std::shared_ptr<Model> model;
   std::vector<py::object> input_names;   // interned
   std::vector<py::object> output_names;  // interned
+  std::vector<char> checked;             // per input: its values are looked at
   std::vector<py::object> output_types;  // NumPy dtypes; None for strings, which come as object arrays of str
   std::shared_ptr<RolloutTally> tally;   // counts what is asked through this object; null: nobody does
   std::uint8_t tally_arm = 0;
@@ -55,7 +56,8 @@ PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* argumen
 // The answer of a request that ended well: a dict of arrays. Null: Python's error is set. GIL held.
 PyObject* take_outputs(PyRequest& request);
 
-// The same with what is known of it: (outputs, request_id, queue_time, compute_time, batch_size).
+// The same with what is known of it: (outputs, request_id, queue_time, compute_time, batch_size,
+// what was changed by input or None).
 PyObject* take_detailed(PyRequest& request);
 
 // The hash of a routing key: of bytes as they are, of anything else as str() shows it. 0: Python's error is set.

@@ -16,6 +16,8 @@ void PyRequest::drop_held() noexcept {
   arrays.clear();
   texts.clear();
   views.clear();
+  text_bytes = 0;
+  changed.clear();
   model = nullptr;
   waiter = nullptr;
   if (copies.capacity() > kKeptCopy) std::vector<std::byte>().swap(copies);

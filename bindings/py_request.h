@@ -33,6 +33,8 @@ class PyRequest final : public Request {
   std::vector<std::byte> copies;   // inputs, copied when the caller does not wait
   std::vector<std::string> texts;  // string inputs
   std::vector<std::string_view> views;
+  std::uint64_t text_bytes = 0;        // of `texts`
+  std::vector<std::uint64_t> changed;  // per input: values that are not what was given; empty: none
 
  private:
   std::vector<PyObject*> held_;

@@ -11,7 +11,7 @@ namespace anya::python {
 namespace {
 
 std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, const std::string& version,
-                              const py::object& source, const ModelOptions& options) {
+                              const py::object& source, const ModelOptions& options, const py::object& read_schema) {
   PyEngine& engine = self.cast<PyEngine&>();
   ModelSource from;
   if (py::isinstance<py::bytes>(source)) {
@@ -22,10 +22,17 @@ std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, c
   } else {
     from.path = source.cast<std::string>();
   }
+  ModelOptions with = options;
+  if (!read_schema.is_none()) {
+    with.read_schema = [&read_schema](std::string_view toml) {
+      py::gil_scoped_acquire acquire;
+      return read_schema(py::bytes(toml.data(), toml.size())).cast<ModelRules>();
+    };
+  }
   std::shared_ptr<Model> model;
   {
     py::gil_scoped_release release;  // reading, hashing, opening, warming up
-    model = engine.engine->load(name, version, from, options);
+    model = engine.engine->load(name, version, from, with);
   }
   try {
     return std::make_unique<PyModel>(self, model);
@@ -43,7 +50,9 @@ void register_engine(py::module_& module) {
       .def(py::init([](const std::string& library) { return std::make_unique<PyEngine>(make_dependencies(library)); }),
            py::arg("library"), "Opens the ONNX Runtime library at this absolute path.")
       .def("load", &load, py::arg("name"), py::arg("version"), py::arg("source"), py::arg("options"),
-           "Loads and warms up a version from a path or bytes. Blocks with the GIL released.")
+           py::arg("read_schema") = py::none(),
+           "Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified "
+           "bytes; what it raises ends the load. Blocks with the GIL released.")
       .def(
           "close", [](PyEngine& self) { self.engine->close(); }, py::call_guard<py::gil_scoped_release>(),
           "Drains everything; refuses what comes after. Idempotent. Blocks.")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
+#include <bit>
 #include <exception>
 #include <memory>
 #include <new>
@@ -37,15 +38,53 @@ py::handle class_for(ErrorCode code) {
   return classes[static_cast<std::size_t>(code)];
 }
 
+const TensorSpec* tensor_of(const Detail& detail) {
+  if (detail.schema == nullptr || detail.status.tensor < 0) return nullptr;
+  const auto& all =
+      detail.status.code == ErrorCode::kModelOutputInvalid ? detail.schema->outputs : detail.schema->inputs;
+  const auto index = static_cast<std::size_t>(detail.status.tensor);
+  return index < all.size() ? &all[index] : nullptr;
+}
+
 py::object field_of(const Detail& detail) {
   if (detail.status.reason == Reason::kTimeoutTooLong) return py::str("timeout");
   if (detail.status.reason == Reason::kPriorityOutOfRange) return py::str("priority");
-  const auto index = static_cast<std::size_t>(detail.status.tensor);
-  if (detail.schema == nullptr || detail.status.tensor < 0 || index >= detail.schema->inputs.size()) return py::none();
-  return py::str(detail.schema->inputs[index].name);
+  const TensorSpec* const spec = tensor_of(detail);
+  return spec == nullptr ? py::object(py::none()) : py::str(spec->name);
 }
 
-py::object number_or_type(const Detail& detail, std::int64_t value) {
+// A value, or a limit of values, as Python's number of the tensor's kind.
+py::object element_number(const Detail& detail, std::int64_t fact) {
+  const TensorSpec* const spec = tensor_of(detail);
+  switch (spec == nullptr ? DType::kUndefined : spec->dtype) {
+    case DType::kFloat16:
+    case DType::kBFloat16:
+    case DType::kFloat32:
+    case DType::kFloat64:
+      return py::float_(std::bit_cast<double>(fact));
+    case DType::kUInt64:
+      return py::int_(static_cast<std::uint64_t>(fact));
+    default:
+      return py::int_(fact);
+  }
+}
+
+py::object fact_of(const Detail& detail, std::int64_t value, bool is_limit) {
+  switch (detail.status.reason) {
+    case Reason::kNotFinite:
+    case Reason::kNotAllowed:
+      return is_limit ? py::object(py::none()) : element_number(detail, value);
+    case Reason::kBelowMinimum:
+    case Reason::kAboveMaximum:
+      return element_number(detail, value);
+    case Reason::kTextNotUtf8:
+    case Reason::kTextControl:
+      return is_limit ? py::object(py::none()) : py::object(py::int_(value));
+    case Reason::kTextNotNormal:
+      return py::none();
+    default:
+      break;
+  }
   if (detail.status.reason == Reason::kWrongDType) {
     const std::string_view name = dtype_name(static_cast<DType>(value));
     return py::str(name.data(), name.size());
@@ -64,9 +103,13 @@ py::object predicted_wait(const Detail& detail) {
 }  // namespace
 
 py::object make_error(const Status& status, const ModelInfo& model) {
-  // Names of tensors are needed for faults of inputs only; other refusals copy nothing.
+  // Names of tensors are needed for faults of tensors only; other refusals copy nothing.
   std::shared_ptr<const ModelSchema> schema;
-  if (status.tensor >= 0) schema = std::make_shared<const ModelSchema>(ModelSchema{model.inputs, {}});
+  if (status.tensor >= 0) {
+    schema = status.code == ErrorCode::kModelOutputInvalid
+                 ? std::make_shared<const ModelSchema>(ModelSchema{{}, model.outputs})
+                 : std::make_shared<const ModelSchema>(ModelSchema{model.inputs, {}});
+  }
   return class_for(status.code)(py::cast(Detail{status, model.name + ":" + model.version, std::move(schema)}));
 }
 
@@ -87,18 +130,27 @@ void register_errors(py::module_& module) {
       .def("__repr__", &Detail::sentence)
       .def_property_readonly("field", &field_of, "The input at fault, or None.")
       .def_property_readonly(
-          "value", [](const Detail& self) { return number_or_type(self, self.status.value); },
+          "value", [](const Detail& self) { return fact_of(self, self.status.value, false); },
           "What was given, or None.")
       .def_property_readonly(
-          "limit", [](const Detail& self) { return number_or_type(self, self.status.limit); },
+          "limit", [](const Detail& self) { return fact_of(self, self.status.limit, true); },
           "What would have been allowed, or None.")
+      .def_property_readonly(
+          "index",
+          [](const Detail& self) {
+            return self.status.index < 0 ? py::object(py::none()) : py::object(py::int_(self.status.index));
+          },
+          "The first element at fault, counted in C order, or None.")
       .def_property_readonly("predicted_wait", &predicted_wait,
                              "Seconds that the request would have waited or taken; None when nobody knows.");
   py::register_exception_translator([](std::exception_ptr pending) {
     try {
       if (pending) std::rethrow_exception(pending);
     } catch (const Error& error) {
-      PyErr_SetString(class_for(error.code()).ptr(), error.what());
+      const py::object made = error.field().empty()
+                                  ? class_for(error.code())(error.what())
+                                  : class_for(error.code())(error.what(), py::arg("field") = error.field());
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.ptr())), made.ptr());
     } catch (const std::bad_alloc&) {
       PyErr_SetString(class_for(ErrorCode::kOutOfMemory).ptr(), "the process is out of memory");
     }

@@ -90,7 +90,8 @@ PyMethodDef ask_detailed_definition = {
     "ask_detailed", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(ask_detailed)), METH_FASTCALL,
     "ask_detailed(self: anya_engine._core.AsyncDoor, model: anya_engine._core.Model, inputs: object, outputs: object, "
     "timeout: object, priority: object, key: object, tenant: object) -> "
-    "collections.abc.Coroutine[typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int]]\n\n"
+    "collections.abc.Coroutine[typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int, "
+    "dict[str, int] | None]]\n\n"
     "The same for Model.infer_detailed's answer."};
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings.h"
 #include "errors.h"
+#include "placing.h"
 #include "py_model.h"
 #include "waiting.h"
 
@@ -146,11 +147,37 @@ PyObject* take_detailed(PyRequest& request) {
   PyObject* const outputs = take_outputs(request);
   if (outputs == nullptr) return nullptr;
   const Nanos started = request.started_at == 0 ? request.ended_at : request.started_at;
-  return Py_BuildValue("(NKddL)", outputs, static_cast<unsigned long long>(request.id),
+  PyObject* const sanitized = sanitized_of(request);
+  if (sanitized == nullptr) {
+    Py_DECREF(outputs);
+    return nullptr;
+  }
+  return Py_BuildValue("(NKddLN)", outputs, static_cast<unsigned long long>(request.id),
                        static_cast<double>(started - request.accepted_at) * 1e-9,
                        static_cast<double>(request.ended_at - started) * 1e-9,
-                       static_cast<long long>(request.batch_rows));
+                       static_cast<long long>(request.batch_rows), sanitized);
 }
+
+namespace {
+
+py::object rehearse(const py::object& self, const py::object& inputs) {
+  PyModel& model = model_of(self.ptr());
+  PyObject* const none = Py_None;
+  PyObject* const arguments[] = {inputs.ptr(), none, none, none, none, none};
+  PyRequest* const request = make_request(self.ptr(), model, arguments, Inputs::kBorrow);
+  if (request == nullptr) throw py::error_already_set();
+  {
+    const py::gil_scoped_release release;
+    request->status = model.model->rehearse(*request);
+  }
+  if (!request->status.ok()) set_error(request->status, model.model->info());
+  PyObject* const outputs = request->status.ok() ? take_outputs(*request) : nullptr;
+  model.pool.put(request);
+  if (outputs == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(outputs);
+}
+
+}  // namespace
 
 void register_model(py::module_& module) {
   py::class_<PyModel> type(module, "Model", "A loaded version. Thread-safe.");
@@ -163,6 +190,8 @@ void register_model(py::module_& module) {
   type.def(
       "reset_run_times", [](PyModel& self) { self.model->reset_run_times(); },
       "Forgets what runs were learned to take.");
+  type.def("rehearse", &rehearse, py::arg("inputs"),
+           "The answer, counted nowhere: for warm-up and comparisons. Blocks without the GIL.");
   type.def(
       "counted",
       [](const PyModel& self, std::shared_ptr<RolloutTally> tally, bool is_new) {
@@ -184,8 +213,10 @@ void register_model(py::module_& module) {
   infer_detailed_definition.ml_doc =
       "infer_detailed(self: anya_engine._core.Model, inputs: object, outputs: object, timeout: object, priority: "
       "object, "
-      "key: object, tenant: object) -> tuple[dict[str, numpy.ndarray], int, float, float, int]\n\n"
-      "The answer, the request's number, its seconds in the queue and in the run, the rows of that run.";
+      "key: object, tenant: object) -> tuple[dict[str, numpy.ndarray], int, float, float, int, "
+      "dict[str, int] | None]\n\n"
+      "The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was "
+      "changed.";
   add_fast_method(type, &infer_definition);
   add_fast_method(type, &infer_detailed_definition);
 }

@@ -50,7 +50,8 @@ void register_options(py::module_& module) {
       .def_readwrite("default_timeout", &ModelOptions::default_timeout)
       .def_readwrite("max_timeout", &ModelOptions::max_timeout)
       .def_readwrite("batch_check_rtol", &ModelOptions::batch_check_rtol)
-      .def_readwrite("batch_check_atol", &ModelOptions::batch_check_atol);
+      .def_readwrite("batch_check_atol", &ModelOptions::batch_check_atol)
+      .def_readwrite("rules", &ModelOptions::rules);
 }
 
 }  // namespace anya::python

@@ -30,6 +30,11 @@ void register_stats(py::module_& module) {
       .def_readonly("seconds", &RunTime::seconds, "Of a run.")
       .def_readonly("seconds_per_row", &RunTime::seconds_per_row)
       .def_readonly("observations", &RunTime::observations);
+  py::class_<TensorCount>(module, "TensorCount", "What the rules of one input or output have met.")
+      .def_readonly("name", &TensorCount::name)
+      .def_readonly("sanitized", &TensorCount::sanitized, "Values that were clipped, replaced or normalised.")
+      .def_readonly("nonfinite", &TensorCount::nonfinite,
+                    "NaN and infinities seen: each one changed or let through, and one of each refusal.");
   py::class_<ModelStats>(module, "ModelStats", "Counters of one loaded version, read as one snapshot.")
       .def_readonly("name", &ModelStats::name)
       .def_readonly("version", &ModelStats::version)
@@ -50,7 +55,8 @@ void register_stats(py::module_& module) {
       .def_readonly("queue_duration", &ModelStats::queue_duration)
       .def_readonly("compute_duration", &ModelStats::compute_duration)
       .def_readonly("batch_size", &ModelStats::batch_size)
-      .def_readonly("run_times", &ModelStats::run_times);
+      .def_readonly("run_times", &ModelStats::run_times)
+      .def_readonly("tensors", &ModelStats::tensors, "Inputs, then outputs, that have rules for values.");
 }
 
 }  // namespace anya::python

@@ -23,9 +23,10 @@ CPP_ARROWS: dict[str, set[str]] = {
     "stats": {"base"},
     "integrity": {"base"},
     "onnx": {"base"},
+    "rules": {"base"},
     "ort": {"base"},
     "batching": {"sync", "stats", "base"},
-    "model": {"batching", "integrity", "onnx", "stats", "base"},
+    "model": {"batching", "integrity", "onnx", "rules", "stats", "base"},
     "engine": {"model", "ort", "stats", "base"},
     "driver": {"engine", "base"},
 }
@@ -39,7 +40,7 @@ CPP_OWNED_WORDS = {
 }
 
 # Python: what needs nothing but its arguments. `_core` is the extension.
-PURE_MODULES = {"errors", "config", "strategies", "_frozen", "_checks", "_tables", "_judge"} | {
+PURE_MODULES = {"errors", "config", "rules", "strategies", "_frozen", "_checks", "_tables", "_judge"} | {
     "_routing", "_rollout", "_retry", "_fallback", "_drift", "_plan", "_scaling",
 }  # fmt: skip
 NOT_PURE = {
@@ -52,7 +53,8 @@ PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os")}
 PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
-    *("_callbacks", "_control", "_deployment", "_deployments", "_shadow", "_taps"),
+    "_core_rules",
+    *("_callbacks", "_control", "_deployment", "_deployments", "_shadow", "_taps", "_comparison", "_recorded"),
 }
 # Libraries that one module speaks to, so that replacing them is a change of one file.
 OWNED_LIBRARIES = {"prometheus_client": {"_prometheus"}, "ctypes": {"_cuda"}, "rich": {"_progress"}}

@@ -21,6 +21,7 @@ from .errors import (
     ModelInvalid,
     ModelLoadError,
     ModelNotFound,
+    ModelOutputInvalid,
     OutOfMemory,
     Overloaded,
     RegistryExpired,
@@ -35,6 +36,7 @@ from .errors import (
     UnsignedFile,
     UntrustedKey,
 )
+from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "Cancelled",
     "ConfigError",
     "DeadlineExceeded",
+    "DimRule",
     "Engine",
     "EngineConfig",
     "EngineStats",
@@ -56,6 +59,7 @@ __all__ = [
     "HashMismatch",
     "Health",
     "HistogramSnapshot",
+    "InputRule",
     "InputTooLarge",
     "InvalidInput",
     "MetricEvidence",
@@ -65,8 +69,10 @@ __all__ = [
     "ModelInvalid",
     "ModelLoadError",
     "ModelNotFound",
+    "ModelOutputInvalid",
     "ModelStats",
     "OutOfMemory",
+    "OutputRule",
     "Overloaded",
     "QueuePolicy",
     "RegistryExpired",
@@ -81,6 +87,7 @@ __all__ = [
     "SignatureInvalid",
     "SignatureMalformed",
     "SignatureMissing",
+    "TensorCount",
     "TensorSpec",
     "TrustError",
     "Unavailable",
@@ -91,7 +98,7 @@ __all__ = [
 ]
 
 try:
-    from ._core import Future, HistogramSnapshot, ModelStats, RunTime
+    from ._core import Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
     from ._engine import Engine
     from ._info import (
         Attempt,

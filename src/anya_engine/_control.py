@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from pathlib import Path
 
 from . import _core
 from ._deployments import Deployments
@@ -147,6 +148,20 @@ class Control:
         """
         self._check_usable()
         self._deployments.report(name, metric, bad, key)
+
+    def record(self, name: str, n: int) -> Path:
+        """Write the inputs of the next `n` answered requests beside the model; return where they will be.
+
+        Every version of the name that is loaded later answers them before anybody asks it, and fails with
+        `ModelLoadError` if it cannot: a warm-up with what is really asked. `BlueGreen(compare=…)` compares by them. The
+        file `SOURCE.requests.npz` holds them in the clear; it appears once there are enough, at most 256 MiB.
+
+        Raises:
+            ModelNotFound: No such model.
+            ConfigError: The model was loaded from bytes, or its requests are being copied already.
+        """
+        self._check_usable()
+        return self._deployments.record(name, n)
 
     def status(self, name: str) -> RolloutStatus:
         """Where a model's change of version stands, with the reasons in words.

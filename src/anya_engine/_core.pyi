@@ -14,21 +14,27 @@ import typing_extensions
 __all__: list[str] = [
     "AsyncCall",
     "AsyncDoor",
+    "AxisSpec",
     "BatchingOptions",
     "CallbackQueue",
     "Detail",
+    "DimRule",
     "Engine",
     "EventLoop",
     "Future",
     "HistogramSnapshot",
+    "InputRule",
     "Model",
     "ModelOptions",
+    "ModelRules",
     "ModelStats",
+    "OutputRule",
     "ProviderOptions",
     "QueuePolicyOptions",
     "RolloutTally",
     "RunTime",
     "SessionOptions",
+    "TensorCount",
     "drive",
     "error_codes",
     "key_position",
@@ -46,6 +52,11 @@ class Detail:
         The input at fault, or None.
         """
     @property
+    def index(self) -> typing.Any:
+        """
+        The first element at fault, counted in C order, or None.
+        """
+    @property
     def limit(self) -> typing.Any:
         """
         What would have been allowed, or None.
@@ -60,6 +71,173 @@ class Detail:
         """
         What was given, or None.
         """
+
+class AxisSpec:
+    """
+    One axis of a stated shape: a size, a name, or neither (-1 and '').
+    """
+    def __init__(self, size: typing.SupportsInt | typing.SupportsIndex, name: str) -> None: ...
+
+class InputRule:
+    """
+    What an input may hold; see anya_engine.InputRule.
+    """
+
+    control: str
+    dtype: str
+    finite: str
+    from_file: bool
+    input: str
+    normalize: str
+    on_range: str
+    utf8: bool
+    def __init__(self) -> None: ...
+    @property
+    def allowed(self) -> list[int | int | float]: ...
+    @allowed.setter
+    def allowed(
+        self,
+        arg0: collections.abc.Sequence[
+            typing.SupportsInt
+            | typing.SupportsIndex
+            | typing.SupportsInt
+            | typing.SupportsIndex
+            | typing.SupportsFloat
+            | typing.SupportsIndex
+        ],
+    ) -> None: ...
+    @property
+    def max(self) -> int | int | float | None: ...
+    @max.setter
+    def max(
+        self,
+        arg0: typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsFloat
+        | typing.SupportsIndex
+        | None,
+    ) -> None: ...
+    @property
+    def max_bytes(self) -> int: ...
+    @max_bytes.setter
+    def max_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_length(self) -> int: ...
+    @max_length.setter
+    def max_length(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def min(self) -> int | int | float | None: ...
+    @min.setter
+    def min(
+        self,
+        arg0: typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsFloat
+        | typing.SupportsIndex
+        | None,
+    ) -> None: ...
+    @property
+    def replace_with(self) -> int | int | float: ...
+    @replace_with.setter
+    def replace_with(
+        self,
+        arg0: typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsFloat
+        | typing.SupportsIndex,
+    ) -> None: ...
+    @property
+    def shape(self) -> list[AxisSpec] | None: ...
+    @shape.setter
+    def shape(self, arg0: collections.abc.Sequence[AxisSpec] | None) -> None: ...
+
+class OutputRule:
+    """
+    What an output may hold; see anya_engine.OutputRule.
+    """
+
+    dtype: str
+    finite: str
+    from_file: bool
+    output: str
+    def __init__(self) -> None: ...
+    @property
+    def max(self) -> int | int | float | None: ...
+    @max.setter
+    def max(
+        self,
+        arg0: typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsFloat
+        | typing.SupportsIndex
+        | None,
+    ) -> None: ...
+    @property
+    def min(self) -> int | int | float | None: ...
+    @min.setter
+    def min(
+        self,
+        arg0: typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsInt
+        | typing.SupportsIndex
+        | typing.SupportsFloat
+        | typing.SupportsIndex
+        | None,
+    ) -> None: ...
+    @property
+    def shape(self) -> list[AxisSpec] | None: ...
+    @shape.setter
+    def shape(self, arg0: collections.abc.Sequence[AxisSpec] | None) -> None: ...
+
+class DimRule:
+    """
+    Sizes of a named dimension; see anya_engine.DimRule.
+    """
+
+    from_file: bool
+    name: str
+    def __init__(self) -> None: ...
+    @property
+    def max(self) -> int: ...
+    @max.setter
+    def max(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def min(self) -> int: ...
+    @min.setter
+    def min(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class ModelRules:
+    """
+    All rules of one model.
+    """
+
+    max_rows_from_file: bool
+    def __init__(self) -> None: ...
+    @property
+    def dims(self) -> list[DimRule]: ...
+    @dims.setter
+    def dims(self, arg0: collections.abc.Sequence[DimRule]) -> None: ...
+    @property
+    def inputs(self) -> list[InputRule]: ...
+    @inputs.setter
+    def inputs(self, arg0: collections.abc.Sequence[InputRule]) -> None: ...
+    @property
+    def max_rows(self) -> int: ...
+    @max_rows.setter
+    def max_rows(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def outputs(self) -> list[OutputRule]: ...
+    @outputs.setter
+    def outputs(self, arg0: collections.abc.Sequence[OutputRule]) -> None: ...
 
 class QueuePolicyOptions:
     """
@@ -170,6 +348,7 @@ class ModelOptions:
     """
 
     batching: BatchingOptions
+    rules: ModelRules
     session: SessionOptions
     def __init__(self) -> None: ...
     @property
@@ -232,6 +411,23 @@ class RunTime:
     @property
     def seconds_per_row(self) -> float: ...
 
+class TensorCount:
+    """
+    What the rules of one input or output have met.
+    """
+    @property
+    def name(self) -> str: ...
+    @property
+    def nonfinite(self) -> int:
+        """
+        NaN and infinities seen: each one changed or let through, and one of each refusal.
+        """
+    @property
+    def sanitized(self) -> int:
+        """
+        Values that were clipped, replaced or normalised.
+        """
+
 class ModelStats:
     """
     Counters of one loaded version, read as one snapshot.
@@ -272,6 +468,11 @@ class ModelStats:
     def splits(self) -> int: ...
     @property
     def stuck_runs(self) -> int: ...
+    @property
+    def tensors(self) -> list[TensorCount]:
+        """
+        Inputs, then outputs, that have rules for values.
+        """
     @property
     def terminated_runs(self) -> int: ...
     @property
@@ -343,13 +544,17 @@ class Model:
         priority: typing.Any,
         key: typing.Any,
         tenant: typing.Any,
-    ) -> tuple[dict[str, numpy.ndarray], int, float, float, int]:
+    ) -> tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None]:
         """
-        The answer, the request's number, its seconds in the queue and in the run, the rows of that run.
+        The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was changed.
         """
     def info(self) -> dict[str, typing.Any]:
         """
         What is known of it, as a dict.
+        """
+    def rehearse(self, inputs: typing.Any) -> typing.Any:
+        """
+        The answer, counted nowhere: for warm-up and comparisons. Blocks without the GIL.
         """
     def reset_run_times(self) -> None:
         """
@@ -391,9 +596,11 @@ class Engine:
         """
         Drains everything; refuses what comes after. Idempotent. Blocks.
         """
-    def load(self, name: str, version: str, source: typing.Any, options: ModelOptions) -> Model:
+    def load(
+        self, name: str, version: str, source: typing.Any, options: ModelOptions, read_schema: typing.Any = None
+    ) -> Model:
         """
-        Loads and warms up a version from a path or bytes. Blocks with the GIL released.
+        Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified bytes; what it raises ends the load. Blocks with the GIL released.
         """
     def stats(self) -> list[ModelStats]:
         """
@@ -581,7 +788,9 @@ class AsyncDoor:
         priority: typing.Any,
         key: typing.Any,
         tenant: typing.Any,
-    ) -> collections.abc.Coroutine[typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int]]:
+    ) -> collections.abc.Coroutine[
+        typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None]
+    ]:
         """
         The same for Model.infer_detailed's answer.
         """

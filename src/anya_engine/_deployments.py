@@ -8,13 +8,16 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from . import _checks as check
 from . import _core
+from ._comparison import compare
 from ._deployment import BlueGreenDeployment, CanaryDeployment, Deployment, ShadowDeployment
 from ._info import RolloutStatus, TensorSpec
 from ._model_table import ModelTable
+from ._recorded import Recorder, recorded_path
 from ._routing import salt_of
 from ._shadow import Mirror
 from .errors import ConfigError, ModelNotFound
@@ -57,16 +60,17 @@ class Deployments:
         if not isinstance(strategy, (BlueGreen, Canary, Shadow)):
             check.refuse("strategy", "must be an anya.BlueGreen, an anya.Canary or an anya.Shadow", strategy)
         new = self._table.model(name, version)
+        if isinstance(strategy, BlueGreen) and strategy.compare:
+            with self._changed:
+                self._check(name, new, strategy)
+            _log.info(
+                "rollout model=%s version=%s %s",
+                name,
+                version,
+                compare(self._table, name, new, strategy, self._callbacks),
+            )
         with self._changed:
-            before = self._latest.get(name)
-            self._refuse_second(name, before)
-            stable = self._table.stable(name)
-            if stable.version == version:
-                raise ConfigError(
-                    f"version '{version}' of model '{name}' serves already", field="version", value=version
-                )
-            if not strategy.allow_schema_change:
-                _same_schema(name, stable, new)
+            before, stable = self._check(name, new, strategy)
             if before is not None and before.loser is not None and before.loser[0] not in (version, stable.version):
                 self._unload_later(name, before.loser[0])  # two versions are kept, not three
             deployment = self._make(name, stable.version, version, strategy)
@@ -128,6 +132,22 @@ class Deployments:
                     )
                 deployment.report(metric, bad, key, self._clock())
 
+    def record(self, name: str, count: int) -> Path:
+        """See `Engine.record`."""
+        count = check.integer("count", count, 1, 1_000_000)
+        with self._changed:
+            stable = self._table.stable(name)
+            source = self._table.source(name, stable.version)
+            if source is None:
+                check.refuse("name", "a model from bytes has no place to record beside", name)
+            if self._table.tapped(name):
+                raise ConfigError(f"requests of model '{name}' are being copied already", field="name", value=name)
+            path = recorded_path(source)
+            names = [spec[0] for spec in stable.info()["inputs"]]
+            self._table.recording(name, path)
+            self._table.tap(name, Recorder(path, names, count, lambda: self._table.tap(name, None)))
+            return path
+
     def status(self, name: str) -> RolloutStatus:
         """See `Engine.status`."""
         with self._changed:
@@ -183,6 +203,27 @@ class Deployments:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
+    def _check(self, name: str, new: _core.Model, strategy: Strategy) -> tuple[Deployment | None, _core.Model]:
+        """Refuse what cannot be deployed; return the deployment before and the version that serves."""
+        before = self._latest.get(name)
+        if before is not None and before.in_progress:
+            raise ConfigError(
+                f"model '{name}' is in a {before.kind} rollout to version '{before.new}' ({before.why}); "
+                f"promote('{name}') or rollback('{name}') ends it",
+                field="name",
+                value=name,
+            )
+        stable = self._table.stable(name)
+        if stable.version == new.version:
+            raise ConfigError(
+                f"version '{new.version}' of model '{name}' serves already", field="version", value=new.version
+            )
+        if not strategy.allow_schema_change:
+            _same_schema(name, stable, new)
+        if isinstance(strategy, Shadow) and self._table.tapped(name):
+            raise ConfigError(f"requests of model '{name}' are being copied already", field="name", value=name)
+        return before, stable
+
     def _make(self, name: str, old: str, new: str, strategy: Strategy) -> Deployment:
         if isinstance(strategy, BlueGreen):
             return BlueGreenDeployment(self._table, name, old, new, strategy, self._wall)
@@ -199,15 +240,6 @@ class Deployments:
         self._number += 1
         salt = salt_of(name, new, self._number, _core.key_position)
         return CanaryDeployment(self._table, name, old, new, strategy, salt, self._draw, self._wall)
-
-    def _refuse_second(self, name: str, before: Deployment | None) -> None:
-        if before is not None and before.in_progress:
-            raise ConfigError(
-                f"model '{name}' is in a {before.kind} rollout to version '{before.new}' ({before.why}); "
-                f"promote('{name}') or rollback('{name}') ends it",
-                field="name",
-                value=name,
-            )
 
     def _in_progress(self, name: str, what: str) -> Deployment:
         deployment = self._latest.get(name)

@@ -18,6 +18,7 @@ from ._callbacks import CallbackThread
 from ._control import Control
 from ._deployments import Deployments
 from ._event_loops import EventLoops
+from ._frozen import FrozenMapping
 from ._info import Attempt, EngineStats, Health, ModelHealth, Response
 from ._model_table import ModelTable
 from ._runtime import find_runtime
@@ -37,6 +38,8 @@ _Model = _core.Model  # read once: it stands on the path of every request
 # `__dlpack__` or the buffer protocol.
 Inputs: TypeAlias = Any
 Outputs: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
+# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed.
+Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None]"
 
 
 class Engine(Control):
@@ -70,6 +73,7 @@ class Engine(Control):
         DeadlineExceeded: The time ran out, or is predicted to.
         Unavailable: The engine is closed, or this is a forked child.
         ExecutionError: The run failed; the message is ONNX Runtime's.
+        ModelOutputInvalid: The answer breaks a rule of `ModelConfig.outputs`.
         OutOfMemory: There was no memory for the run.
     """
 
@@ -284,8 +288,8 @@ class Engine(Control):
         self._stuck[model] = stats.stuck_runs
         return ModelHealth(ready=stats.stuck_runs < stats.instances, version=model.version, reason=reason)
 
-    def _response(self, model: _core.Model, answer: tuple[Outputs, int, float, float, int]) -> Response:
-        outputs, request_id, queue_time, compute_time, batch_size = answer
+    def _response(self, model: _core.Model, answer: Detailed) -> Response:
+        outputs, request_id, queue_time, compute_time, batch_size, sanitized = answer
         return Response(
             outputs=outputs,
             request_id=request_id,
@@ -295,7 +299,7 @@ class Engine(Control):
             attempts=(Attempt(model=model.name, version=model.version),),
             from_cache=False,
             stale_age=None,
-            sanitized=_NOTHING,
+            sanitized=_NOTHING if sanitized is None else FrozenMapping(sanitized),
             queue_time=queue_time,
             compute_time=compute_time,
             batch_size=batch_size,
@@ -311,7 +315,7 @@ def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployment
     callbacks.stop()
 
 
-_NOTHING: Mapping[str, int] = {}
+_NOTHING: Mapping[str, int] = FrozenMapping()
 
 # For those who ask by introspection, mocks with a spec for one: it gives a coroutine, though no `async def` made it.
 if sys.version_info >= (3, 12):

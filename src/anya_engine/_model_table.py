@@ -8,13 +8,16 @@ import threading
 from collections.abc import Iterable, Mapping
 from itertools import count
 from os import PathLike, fspath
+from pathlib import Path
 from typing import NoReturn
 
 from . import _checks as check
 from . import _core
+from ._core_rules import schema_reader
 from ._cuda import preload_cuda
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
+from ._recorded import recorded_path, replay
 from ._routing import Split
 from ._runtime import RuntimeLibrary
 from ._taps import Tap, Tapped, TappedModel
@@ -41,6 +44,8 @@ class ModelTable:
         self._library = library
         self._engine_configs = configs
         self._last_configs: dict[str, ModelConfig] = {}
+        self._sources: dict[tuple[str, str], str] = {}
+        self._requests: dict[str, Path] = {}
         self._lock = threading.Lock()  # of those who change something; not held while a model loads or drains
         self._stable: dict[str, _core.Model] = {}  # the version that serves its name, whoever else takes a share
         self._taps: dict[str, Tap] = {}
@@ -61,8 +66,14 @@ class ModelTable:
             if _asks_for_cuda(config.providers):
                 preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
             where = source if isinstance(source, bytes) else fspath(source)
-            model = self._core.load(*key, where, core_options(config))
+            origin = "bytes" if isinstance(where, bytes) else f"'{where}'"
+            read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
+            model = self._core.load(*key, where, core_options(config), read_schema)
+            if isinstance(where, str):
+                self._warm_up(model, where)
             with self._lock:
+                if isinstance(where, str):
+                    self._sources[key] = where
                 self._last_configs[name] = config
                 self.loaded = {**self.loaded, key: model}
                 if name not in self._stable:
@@ -89,9 +100,12 @@ class ModelTable:
                 self._refuse_serving(name, version, [key[1] for key in left if key[0] == name])
                 del self._stable[name]
                 self._taps.pop(name, None)
+                self._requests.pop(name, None)
                 self.serving = {other: model for other, model in self.serving.items() if other != name}
                 self._last_configs.pop(name, None)
             self.loaded = left
+            for key in gone:
+                self._sources.pop(key, None)
         for key, model in gone.items():
             model.unload()
             _log.info("unloaded model=%s version=%s", *key)
@@ -159,6 +173,34 @@ class ModelTable:
             else:
                 self._taps[name] = tap
             self._put(name, inner.inner if isinstance(inner, Tapped) else inner)
+
+    def tapped(self, name: str) -> bool:
+        """Whether somebody sees the requests of a name."""
+        return name in self._taps
+
+    def source(self, name: str, version: str) -> str | None:
+        """The path a version came from; None for bytes."""
+        return self._sources.get((name, version))
+
+    def requests(self, name: str) -> Path | None:
+        """Where requests of a name were recorded."""
+        return self._requests.get(name)
+
+    def recording(self, name: str, path: Path) -> None:
+        """Requests of a name are, or will be, there."""
+        with self._lock:
+            self._requests[name] = path
+
+    def _warm_up(self, model: _core.Model, source: str) -> None:
+        own = recorded_path(source)
+        if own.exists():
+            self.recording(model.name, own)
+        try:
+            if (path := self.requests(model.name)) is not None:
+                replay(model, path)
+        except BaseException:
+            model.unload()
+            raise
 
     def _put(self, name: str, target: _core.Model | Split[_core.Model]) -> None:
         tap = self._taps.get(name)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from . import _core
+from ._core_rules import core_rules
 from .config import ModelConfig, Provider, QueuePolicy
 
 __all__ = ["core_options"]
@@ -18,6 +19,7 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     options.max_timeout = config.max_timeout or 0.0
     options.batch_check_rtol = config.batch_check_rtol
     options.batch_check_atol = config.batch_check_atol
+    options.rules = core_rules(config)
 
     batching = options.batching
     batching.max_batch_size = config.batching.max_batch_size

@@ -31,6 +31,7 @@ _ERROR_TYPES = (
     "CANCELLED",
     "UNAVAILABLE",
     "EXECUTION_ERROR",
+    "MODEL_OUTPUT_INVALID",
     "OUT_OF_MEMORY",
 )
 
@@ -58,6 +59,16 @@ class EngineCollector(Collector):
         depth = GaugeMetricFamily("anya_queue_depth", "Requests waiting now.", labels=_LABELS)
         in_flight = GaugeMetricFamily("anya_inflight_requests", "Requests accepted and not ended.", labels=_LABELS)
         workers = GaugeMetricFamily("anya_workers", "Instances of the model.", labels=_LABELS)
+        nonfinite = CounterMetricFamily(
+            "anya_nonfinite_values",
+            "NaN and infinities met in inputs and outputs that have rules; the first one of each that was refused.",
+            labels=[*_LABELS, "tensor"],
+        )
+        sanitized = CounterMetricFamily(
+            "anya_sanitized_values",
+            "Values of inputs that rules have changed: clipped, replaced, normalised.",
+            labels=[*_LABELS, "tensor"],
+        )
         stuck = GaugeMetricFamily(
             "anya_stuck_runs", "Runs that were told to stop over a second ago and have not.", labels=_LABELS
         )
@@ -82,11 +93,15 @@ class EngineCollector(Collector):
             depth.add_metric(labels, model.queue_depth)
             in_flight.add_metric(labels, model.in_flight)
             workers.add_metric(labels, model.instances)
+            for tensor in model.tensors:
+                nonfinite.add_metric([*labels, tensor.name], tensor.nonfinite)
+                sanitized.add_metric([*labels, tensor.name], tensor.sanitized)
             stuck.add_metric(labels, model.stuck_runs)
             terminated.add_metric(labels, model.terminated_runs)
             for field, family in durations.items():
                 _add_histogram(family, labels, getattr(model, field))
-        yield from (requests, errors, depth, in_flight, workers, stuck, terminated, *durations.values())
+        yield from (requests, errors, depth, in_flight, workers, nonfinite, sanitized, stuck, terminated)
+        yield from durations.values()
 
 
 def _seconds(name: str, documentation: str) -> HistogramMetricFamily:

@@ -38,6 +38,7 @@ class Mirror:
         share: float,
         rtol: float,
         atol: float,
+        settled: Callable[[ShadowReport], object] = lambda _: None,
     ) -> None:
         self._shadow = shadow
         self._callbacks = callbacks
@@ -46,6 +47,7 @@ class Mirror:
         self._tolerance = (rtol, atol)
         self._lock = threading.Lock()  # of the score
         self._score = ShadowReport()
+        self._settled = settled  # told the score after each pair; must not block
 
     def wants(self, stable: _core.Model) -> bool:
         """Whether this request is one of those to copy."""
@@ -98,6 +100,8 @@ class Mirror:
                 max_abs_difference=max(score.max_abs_difference, most_abs),
                 max_rel_difference=max(score.max_rel_difference, most_rel),
             )
+            score = self._score
+        self._settled(score)
 
     def _drop(self) -> None:
         with self._lock:
@@ -106,7 +110,8 @@ class Mirror:
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             code = getattr(error, "code", type(error).__name__)
-            self._score = dataclasses.replace(self._score, failed=self._score.failed + 1, last_error=code)
+            self._score = score = dataclasses.replace(self._score, failed=self._score.failed + 1, last_error=code)
+        self._settled(score)
 
 
 class Pair:

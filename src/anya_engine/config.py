@@ -9,23 +9,22 @@ names the field, the limit and the value.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from . import _checks as check
 from ._frozen import FrozenMapping
+from ._tables import build, inside, table, table_of, with_message
 from .errors import ConfigError
+from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
 
 __all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider", "QueuePolicy"]
 
 # An execution provider by ONNX Runtime's name, alone or with ONNX Runtime's own options for it.
 Provider: TypeAlias = str | tuple[str, Mapping[str, str]]
-
-C = TypeVar("C", bound="QueuePolicy | BatchingConfig | ModelConfig | EngineConfig")
 
 # Seconds; beyond them a timeout is a mistake.
 _LONGEST_TIMEOUT = 1e9
@@ -60,7 +59,7 @@ class QueuePolicy:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> QueuePolicy:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return _build(cls, values, {})
+        return build(cls, values, {})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +128,7 @@ class BatchingConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> BatchingConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
         nested = {"default_queue_policy": QueuePolicy.from_dict, "priority_queue_policy": _policies}
-        return _build(cls, values, nested)
+        return build(cls, values, nested)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +156,11 @@ class ModelConfig:
         batch_check_rtol: With `batch_check_atol` the tolerance of the check at load that batched equals alone:
             |together - alone| <= atol + rtol * |alone|.
         batch_check_atol: See `batch_check_rtol`.
+        inputs: What inputs may hold, by name. A rule here takes the place of the one that the model's own schema.toml
+            has for the same input; so do `outputs` and `dims`, name by name, and `max_rows`.
+        outputs: What answers must hold, by name.
+        dims: Sizes of named dimensions.
+        max_rows: Rows of one request; None: as many as `max_request_bytes` allows.
     """
 
     source: str | PathLike[str] | None = None
@@ -176,6 +180,10 @@ class ModelConfig:
     max_timeout: float | None = None
     batch_check_rtol: float = 1e-3
     batch_check_atol: float = 1e-5
+    inputs: Mapping[str, InputRule] = dataclasses.field(default_factory=FrozenMapping)
+    outputs: Mapping[str, OutputRule] = dataclasses.field(default_factory=FrozenMapping)
+    dims: Mapping[str, DimRule] = dataclasses.field(default_factory=FrozenMapping)
+    max_rows: int | None = None
 
     def __post_init__(self) -> None:
         if self.source is not None:
@@ -201,11 +209,12 @@ class ModelConfig:
             check.number("default_timeout", self.default_timeout, 1e-6, self.max_timeout)
         for field in ("batch_check_rtol", "batch_check_atol"):
             _set(self, field, check.number(field, getattr(self, field), 0.0, 1e6))
+        check_rules(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return _build(cls, values, {"batching": BatchingConfig.from_dict})
+        return build(cls, values, {"batching": BatchingConfig.from_dict, **RULE_TABLES})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +238,7 @@ class EngineConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EngineConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return _build(cls, values, {"models": _models})
+        return build(cls, values, {"models": table_of(ModelConfig.from_dict)})
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str]) -> EngineConfig:
@@ -244,7 +253,7 @@ class EngineConfig:
         try:
             config = cls.from_dict(values)
         except ConfigError as error:
-            raise _with_message(error, f"{file}: {error}") from error
+            raise with_message(error, f"{file}: {error}") from error
         folder = file.absolute().parent
         models = {name: _anchored(model, folder) for name, model in config.models.items()}
         return dataclasses.replace(config, models=models)
@@ -261,59 +270,13 @@ def _anchored(model: ModelConfig, folder: Path) -> ModelConfig:
     return dataclasses.replace(model, source=str(folder / fspath(model.source)))
 
 
-def _models(values: Mapping[str, Any]) -> dict[str, ModelConfig]:
-    models = {}
-    for name, value in _table(values).items():
-        try:
-            models[name] = ModelConfig.from_dict(value)
-        except ConfigError as error:
-            raise _inside(name, error) from error
-    return models
-
-
 def _policies(values: Mapping[str, Any]) -> dict[Any, QueuePolicy]:
     policies: dict[Any, QueuePolicy] = {}
-    for key, value in _table(values).items():
+    for key, value in table(values).items():
         # TOML's keys are text.
         level = int(key) if isinstance(key, str) and key.isascii() and key.isdigit() else key
         try:
             policies[level] = value if isinstance(value, QueuePolicy) else QueuePolicy.from_dict(value)
         except ConfigError as error:
-            raise _inside(key, error) from error
+            raise inside(key, error) from error
     return policies
-
-
-def _build(cls: type[C], values: Mapping[str, Any], nested: Mapping[str, Callable[[Any], Any]]) -> C:
-    """Make a `cls` of plain values; `nested` says how fields that are configurations themselves are made."""
-    known = [field.name for field in dataclasses.fields(cls)]
-    arguments = {}
-    for key, value in _table(values).items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ConfigError(f"{check.key(key)}: unknown key; {hint}", field=check.key(key), value=value)
-        if key in nested and not isinstance(value, (QueuePolicy, BatchingConfig, ModelConfig)):
-            try:
-                value = nested[key](value)
-            except ConfigError as error:
-                raise _inside(key, error) from error
-        arguments[key] = value
-    return cls(**arguments)
-
-
-def _table(values: object) -> Mapping[Any, Any]:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"expected a table, got {check.shown(values)}", value=values)
-    return values
-
-
-def _inside(outer: object, error: ConfigError) -> ConfigError:
-    """Return the same refusal as seen from one level further out."""
-    outer = check.key(outer)
-    path = outer if error.field is None else f"{outer}.{error.field}"
-    separator = ": " if error.field is None else "."
-    return _with_message(error, f"{outer}{separator}{error}", path)
-
-
-def _with_message(error: ConfigError, message: str, field: str | None = None) -> ConfigError:
-    return ConfigError(message, field=field or error.field, limit=error.limit, value=error.value)

@@ -26,6 +26,7 @@
     ├── Cancelled                       by the caller
     ├── Unavailable                     closed, forked, breaker open             starts the fallback chain
     ├── ExecutionError                  the run failed               retryable,  starts the fallback chain
+    │   └── ModelOutputInvalid          the answer breaks a rule                 starts the fallback chain
     └── OutOfMemory (MemoryError)       host or device               retryable,  starts the fallback chain
 
 One class per value of the core's ErrorCode; `code` is its stable name.
@@ -49,6 +50,7 @@ __all__ = [
     "ModelInvalid",
     "ModelLoadError",
     "ModelNotFound",
+    "ModelOutputInvalid",
     "OutOfMemory",
     "Overloaded",
     "RegistryExpired",
@@ -66,7 +68,7 @@ __all__ = [
 ]
 
 
-_FACTS = ("field", "limit", "value", "predicted_wait")
+_FACTS = ("field", "limit", "value", "index", "predicted_wait")
 
 
 class AnyaError(Exception):
@@ -82,6 +84,7 @@ class AnyaError(Exception):
         field: What is at fault: an input's name, or the path of a configuration field.
         limit: What would have been allowed.
         value: What was given.
+        index: The first element of the input or output at fault, counted in C order.
         predicted_wait: Seconds that the request would have waited or taken, where a refusal rests on that.
         attempts: What an exhausted fallback chain tried, in order, each with its error.
     """
@@ -93,6 +96,7 @@ class AnyaError(Exception):
     field: str | None
     limit: Any
     value: Any
+    index: int | None
     predicted_wait: float | None
     attempts: tuple[Any, ...]
 
@@ -281,6 +285,13 @@ class ExecutionError(AnyaError):
     code = "EXECUTION_ERROR"
     retryable = True
     starts_fallback = True
+
+
+class ModelOutputInvalid(ExecutionError):
+    """The model's answer breaks a rule of its outputs; the same question would get the same answer."""
+
+    code = "MODEL_OUTPUT_INVALID"
+    retryable = False
 
 
 class OutOfMemory(AnyaError, MemoryError):

@@ -113,6 +113,38 @@ def ask_async(engine: anya.Engine, *arguments: Any, **more: Any) -> Any:
     return asyncio.run(engine.infer_async(*arguments, **more))
 
 
+Ask = Callable[..., Any]
+
+every_way = pytest.mark.parametrize("ask", [ask_infer, ask_submit, ask_async])
+
+
+@contextmanager
+def refused(
+    engine: anya.Engine, name: str, error: type[anya.AnyaError], *words: str, field: str | None = None
+) -> Iterator[None]:
+    """Inside, one request to the model is refused: class, code, words, field; one refusal counted, none accepted."""
+    before = stats_of(engine, name)
+    with pytest.raises(error) as caught:
+        yield
+    assert type(caught.value) is error
+    message = str(caught.value)
+    for word in (name, *words):
+        assert word in message, message
+    if field is not None:
+        assert caught.value.field == field
+    after = stats_of(engine, name)
+    assert after.accepted == before.accepted
+    assert after.ended == before.ended
+    changed = {code: after.refused[code] - count for code, count in before.refused.items()}
+    assert {code: count for code, count in changed.items() if count} == {error.code: 1}
+
+
+def answers(engine: anya.Engine) -> None:
+    """The model `unnamed_batch` still answers, and right."""
+    x = floats(2, 3, seed=9)
+    np.testing.assert_array_equal(engine.infer("unnamed_batch", {"x": x})["y"], x + x)
+
+
 @contextmanager
 def busy(engine: anya.Engine, name: str = "slow", *, spins: int = SPINS, version: str | None = None) -> Iterator[Any]:
     """The one instance of `slow` at work on a request of its own; inside, whatever is asked has to queue."""

@@ -3,49 +3,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from python.conftest import Load
-from python.support import ask_async, ask_infer, ask_submit, floats, stats_of
+from python.support import Ask, answers, every_way, floats, refused, stats_of
 
 import anya_engine as anya
-
-Ask = Callable[..., Any]
-
-
-every_way = pytest.mark.parametrize("ask", [ask_infer, ask_submit, ask_async])
-
-
-@contextlib.contextmanager
-def refused(
-    engine: anya.Engine, name: str, error: type[anya.AnyaError], *words: str, field: str | None = None
-) -> Iterator[None]:
-    """Inside, one request to the model is refused: class, code, words, field; one refusal counted, none accepted."""
-    before = stats_of(engine, name)
-    with pytest.raises(error) as caught:
-        yield
-    assert type(caught.value) is error
-    message = str(caught.value)
-    for word in (name, *words):
-        assert word in message, message
-    if field is not None:
-        assert caught.value.field == field
-    after = stats_of(engine, name)
-    assert after.accepted == before.accepted
-    assert after.ended == before.ended
-    changed = {code: after.refused[code] - count for code, count in before.refused.items()}
-    assert {code: count for code, count in changed.items() if count} == {error.code: 1}
-
-
-def answers(engine: anya.Engine) -> None:
-    """The model `unnamed_batch` still answers, and right."""
-    x = floats(2, 3, seed=9)
-    np.testing.assert_array_equal(engine.infer("unnamed_batch", {"x": x})["y"], x + x)
 
 
 class Structured:

@@ -71,7 +71,7 @@ def test_only_failed_runs_are_retryable() -> None:
 
 def test_what_starts_the_fallback_chain() -> None:
     """The chain goes on where another model could answer, not where the request itself is at fault."""
-    expected = {"Overloaded", "Unavailable", "ExecutionError", "OutOfMemory"}
+    expected = {"Overloaded", "Unavailable", "ExecutionError", "ModelOutputInvalid", "OutOfMemory"}
     assert expected == {cls.__name__ for cls in CLASSES if cls.starts_fallback}
 
 
@@ -83,6 +83,7 @@ def test_what_starts_the_fallback_chain() -> None:
         (errors.InputTooLarge, ValueError),
         (errors.DeadlineExceeded, TimeoutError),
         (errors.OutOfMemory, MemoryError),
+        (errors.ModelOutputInvalid, errors.ExecutionError),
         (errors.ModelInvalid, errors.ModelLoadError),
         (errors.TrustError, errors.ModelLoadError),
         (errors.Revoked, errors.TrustError),

@@ -50,11 +50,30 @@ class Model {
   // A failure is counted as a refusal. Never throws; never blocks.
   Status admit(Request& request) noexcept;
 
+  // Whether the values of this input must go through check_values; constant. Strings always must.
+  [[nodiscard]] bool checks_values(std::size_t input) const noexcept;
+  // What to know of a string input before its text is encoded; constant.
+  [[nodiscard]] TextLimits text_limits(std::size_t input) const noexcept;
+  // Holds the values of an admitted input against its rule, in one pass with the copy.
+  //   to == null:    reads view.data; *changed comes back as kNeedsCopy if a value must be changed and nothing else is
+  //                  wrong so far: call again with memory.
+  //   to == from:    the memory is the request's own and changed in place.
+  //   otherwise:     copies to `to` (view.bytes) first, block by block; what is checked is what was copied.
+  // *changed: how many values are not what was given. A failure names the first value at fault and is counted as a
+  // refusal; changes are counted by input. Thread-safe; does not block; takes as long as reading the bytes.
+  static constexpr std::uint64_t kNeedsCopy = UINT64_MAX;
+  Status check_values(std::size_t input, const TensorView& view, void* to, std::uint64_t* changed) noexcept;
+  // Strings that a binding has brought into normal form.
+  void count_normalized(std::size_t input, std::uint64_t strings) noexcept;
+
   // The answer on this thread, if an instance is idle and the time left allows a run that nobody can interrupt.
   // True: the request has ended. False: nothing has happened. REQUIRES: admitted, data in place. Blocks for the run.
   bool run_here(Request& request) noexcept;
   // The same for a batch that an event loop has collected; only if it is known to be shorter than a hop to a worker.
   bool run_here(std::span<Request* const> requests) noexcept;
+  // The answer on this thread, beside the instances: no outcome is counted and no run time learned. For warm-up and
+  // comparisons. REQUIRES: admitted, data in place. Blocks for the run.
+  Status rehearse(Request& request) noexcept;
   // Queues requests that were admitted; returns how many fit, and moves those to the front, in their order. The others
   // have not been accepted; the status of each says why, and `refusal` is that of the first.
   // `watch_deadlines`: the engine ends them at their deadline; otherwise the submitter, who waits, does.

@@ -5,9 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
+
+#include "anya/rules.h"
 
 namespace anya {
 
@@ -87,6 +91,11 @@ struct ModelOptions {
   // The batched-equals-alone check at load: |together - alone| <= atol + rtol * |alone|.
   double batch_check_rtol = 1e-3;
   double batch_check_atol = 1e-5;
+  // What requests and answers may hold, when the model has no schema.toml.
+  ModelRules rules;
+  // The rules in force when it has one: called once, with that file's verified bytes, before the session is opened.
+  // What it throws ends the load. Without it such a model is refused: rules are not ignored silently.
+  std::function<ModelRules(std::string_view schema_toml)> read_schema;
 };
 
 }  // namespace anya

@@ -33,6 +33,13 @@ struct RunTime {
   std::uint64_t observations = 0;
 };
 
+// What the rules of one input or output have met; those without a rule are not looked at.
+struct TensorCount {
+  std::string name;
+  std::uint64_t sanitized = 0;  // values that were clipped, replaced or normalised
+  std::uint64_t nonfinite = 0;  // NaN and infinities seen: each one changed or let through, and one of each refusal
+};
+
 // Counters of one loaded model. Rule: `accepted` is the sum of `ended` and `in_flight`, whatever happens; at rest
 // in_flight is zero. Warm-up is in none of them. Requests refused at the door are not accepted.
 struct ModelStats {
@@ -56,6 +63,7 @@ struct ModelStats {
   HistogramSnapshot compute_duration;  // seconds of the run, observed once per request in it
   HistogramSnapshot batch_size;        // rows per run
   std::vector<RunTime> run_times;      // by row_bytes, then rows
+  std::vector<TensorCount> tensors;    // inputs, then outputs, in schema order; those that have rules for values
 };
 
 }  // namespace anya

@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace anya {
 
@@ -46,8 +47,9 @@ enum class ErrorCode : std::uint8_t {
   kUnavailable,
   kExecutionError,
   kOutOfMemory,
+  kModelOutputInvalid,
 };
-inline constexpr int kErrorCodeCount = static_cast<int>(ErrorCode::kOutOfMemory) + 1;
+inline constexpr int kErrorCodeCount = static_cast<int>(ErrorCode::kModelOutputInvalid) + 1;
 
 // "INVALID_INPUT" and so on: stable, part of the public contract.
 std::string_view code_name(ErrorCode code) noexcept;
@@ -78,6 +80,22 @@ enum class Reason : std::uint8_t {
   kEmptyDimension,  // axis: a dimension of 0
   kRowsDisagree,    // value: rows of this input; limit: rows of the first
   kSymbolDisagree,  // axis; value: size given; limit: size of the same named dimension elsewhere in the request
+  // Against the model's rules (anya/rules.h); `tensor` is the input's index, or the output's under kModelOutputInvalid.
+  kTensorTooLarge,     // value: bytes of the input; limit: its max_bytes
+  kTooManyRows,        // axis; value: rows; limit: max_rows
+  kDimensionTooSmall,  // axis; value: size given; limit: least size of the named dimension
+  kDimensionTooLarge,  // axis; value: size given; limit: greatest size of the named dimension
+  // Values: `index` is the first one at fault, counted in C order; value and limit are of the tensor's element type,
+  // floating ones as the bits of a double, unsigned ones as their bits.
+  kNotFinite,
+  kBelowMinimum,
+  kAboveMaximum,
+  kNotAllowed,  // limit: how many values are allowed, a plain number
+  // Strings: `index` is the string at fault.
+  kTextTooLong,    // value: characters; limit: max_length
+  kTextNotUtf8,    // value: the byte of the string where it goes wrong
+  kTextControl,    // value: the code point of the control character
+  kTextNotNormal,  // not in Unicode's normal form C
 };
 
 // The outcome of one request. Copyable; allocates only for kText.
@@ -88,13 +106,14 @@ struct Status {
   std::int64_t limit = 0;
   std::int16_t tensor = -1;  // index into the schema's inputs; -1: none
   std::int16_t axis = -1;
+  std::int64_t index = -1;  // of an element; -1: none
   std::shared_ptr<const std::string> text;
   std::int64_t predicted = -1;  // kOverloaded: nanoseconds that the request would have waited; -1: nobody knows
 
   [[nodiscard]] bool ok() const noexcept { return code == ErrorCode::kOk; }
 
   static Status failure(ErrorCode code, Reason reason, std::int64_t value = 0, std::int64_t limit = 0) noexcept {
-    return Status{code, reason, value, limit, -1, -1, nullptr, -1};
+    return Status{code, reason, value, limit, -1, -1, -1, nullptr, -1};
   }
   static Status with_text(ErrorCode code, std::string text);
 };
@@ -108,11 +127,15 @@ std::string describe(const Status& status, std::string_view model, const ModelSc
 // Thrown on the cold path only; never crosses a thread.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  Error(ErrorCode code, const std::string& message, std::string field = {})
+      : std::runtime_error(message), code_(code), field_(std::move(field)) {}
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
+  // The path of the configuration's field at fault, or "".
+  [[nodiscard]] const std::string& field() const noexcept { return field_; }
 
  private:
   ErrorCode code_;
+  std::string field_;
 };
 
 }  // namespace anya

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "anya/status.h"
 
+#include <bit>
 #include <cstdio>
 #include <utility>
 #include <vector>
@@ -26,17 +27,55 @@ std::string duration(std::int64_t nanos) {
   return text;
 }
 
+// The tensor at fault: an output of a run that gave a wrong answer, an input of any other request.
+const TensorSpec* tensor_of(const Status& status, const ModelSchema* schema) {
+  if (schema == nullptr || status.tensor < 0) return nullptr;
+  const auto& all = status.code == ErrorCode::kModelOutputInvalid ? schema->outputs : schema->inputs;
+  const auto index = static_cast<std::size_t>(status.tensor);
+  return index < all.size() ? &all[index] : nullptr;
+}
+
 // "input 'x'", or "an input" when nobody knows the names.
 std::string fault(const Status& status, const ModelSchema* schema) {
-  const auto index = static_cast<std::size_t>(status.tensor);
-  if (schema == nullptr || status.tensor < 0 || index >= schema->inputs.size()) return "an input";
-  return "input '" + schema->inputs[index].name + "'";
+  const bool output = status.code == ErrorCode::kModelOutputInvalid;
+  const TensorSpec* const spec = tensor_of(status, schema);
+  if (spec == nullptr) return output ? "an output" : "an input";
+  return (output ? "output '" : "input '") + spec->name + "'";
 }
 
 std::string expected_shape(const Status& status, const ModelSchema* schema) {
-  const auto index = static_cast<std::size_t>(status.tensor);
-  if (schema == nullptr || status.tensor < 0 || index >= schema->inputs.size()) return "";
-  return " (its shape is " + schema->inputs[index].shape.to_string() + ")";
+  const TensorSpec* const spec = tensor_of(status, schema);
+  return spec == nullptr ? "" : " (its shape is " + spec->shape.to_string() + ")";
+}
+
+// "input 'x': element 7"
+std::string element(const Status& status, const ModelSchema* schema) {
+  return fault(status, schema) + ": element " + std::to_string(status.index);
+}
+
+// A value or a limit in the words of the tensor's element type.
+std::string number(const Status& status, std::int64_t fact, const ModelSchema* schema) {
+  const TensorSpec* const spec = tensor_of(status, schema);
+  switch (spec == nullptr ? DType::kUndefined : spec->dtype) {
+    case DType::kFloat16:
+    case DType::kBFloat16:
+    case DType::kFloat32:
+    case DType::kFloat64: {
+      char text[40];
+      std::snprintf(text, sizeof text, spec->dtype == DType::kFloat64 ? "%.17g" : "%.9g", std::bit_cast<double>(fact));
+      return text;
+    }
+    case DType::kUInt64:
+      return std::to_string(static_cast<std::uint64_t>(fact));
+    default:
+      return std::to_string(fact);
+  }
+}
+
+std::string hexadecimal(std::int64_t value) {
+  char text[24];
+  std::snprintf(text, sizeof text, "U+%04llX", static_cast<unsigned long long>(value));
+  return text;
 }
 
 std::string symbol_name(const Status& status, const ModelSchema* schema) {
@@ -124,6 +163,40 @@ std::string sentence(const Status& status, const ModelSchema* schema) {
       return fault(status, schema) + " has size " + std::to_string(status.value) + " on axis " +
              std::to_string(status.axis) + symbol_name(status, schema) + ", which is " + std::to_string(status.limit) +
              " elsewhere in the request";
+    case Reason::kTensorTooLarge:
+      return fault(status, schema) + " holds " + std::to_string(status.value) + " bytes, its max_bytes is " +
+             std::to_string(status.limit);
+    case Reason::kTooManyRows:
+      return fault(status, schema) + " has " + std::to_string(status.value) + " rows, max_rows is " +
+             std::to_string(status.limit) + "; send fewer rows at once";
+    case Reason::kDimensionTooSmall:
+      return fault(status, schema) + " has size " + std::to_string(status.value) + " on axis " +
+             std::to_string(status.axis) + symbol_name(status, schema) + ", the least is " +
+             std::to_string(status.limit);
+    case Reason::kDimensionTooLarge:
+      return fault(status, schema) + " has size " + std::to_string(status.value) + " on axis " +
+             std::to_string(status.axis) + symbol_name(status, schema) + ", the greatest is " +
+             std::to_string(status.limit);
+    case Reason::kNotFinite:
+      return element(status, schema) + " is " + number(status, status.value, schema) + ", which is not finite";
+    case Reason::kBelowMinimum:
+      return element(status, schema) + " is " + number(status, status.value, schema) + ", the least is " +
+             number(status, status.limit, schema);
+    case Reason::kAboveMaximum:
+      return element(status, schema) + " is " + number(status, status.value, schema) + ", the greatest is " +
+             number(status, status.limit, schema);
+    case Reason::kNotAllowed:
+      return element(status, schema) + " is " + number(status, status.value, schema) + ", none of the " +
+             std::to_string(status.limit) + " values that are allowed";
+    case Reason::kTextTooLong:
+      return element(status, schema) + " has " + std::to_string(status.value) + " characters, max_length is " +
+             std::to_string(status.limit);
+    case Reason::kTextNotUtf8:
+      return element(status, schema) + " is no UTF-8 from byte " + std::to_string(status.value) + " on";
+    case Reason::kTextControl:
+      return element(status, schema) + " has the control character " + hexadecimal(status.value) + " in it";
+    case Reason::kTextNotNormal:
+      return element(status, schema) + " is not in Unicode's normal form C; pass unicodedata.normalize('NFC', text)";
     case Reason::kNone:
       break;
   }
@@ -186,12 +259,14 @@ std::string_view code_name(ErrorCode code) noexcept {
       return "EXECUTION_ERROR";
     case ErrorCode::kOutOfMemory:
       return "OUT_OF_MEMORY";
+    case ErrorCode::kModelOutputInvalid:
+      return "MODEL_OUTPUT_INVALID";
   }
   return "UNKNOWN";
 }
 
 Status Status::with_text(ErrorCode code, std::string text) {
-  return Status{code, Reason::kText, 0, 0, -1, -1, std::make_shared<const std::string>(std::move(text)), -1};
+  return Status{code, Reason::kText, 0, 0, -1, -1, -1, std::make_shared<const std::string>(std::move(text)), -1};
 }
 
 std::string describe(const Status& status, std::string_view model, const ModelSchema* schema) {

@@ -28,7 +28,7 @@ LoadedModel load_named(const std::string& name, const std::string& version, cons
     return load_model(source, options, dependencies.open_session, *dependencies.clock);
   } catch (const Error& error) {
     const std::string from = source.path.empty() ? "bytes" : "'" + source.path + "'";
-    throw Error(error.code(), "model '" + name + ":" + version + "' from " + from + ": " + error.what());
+    throw Error(error.code(), "model '" + name + ":" + version + "' from " + from + ": " + error.what(), error.field());
   }
 }
 
@@ -108,7 +108,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.load_seconds = static_cast<double>(impl_->dependencies.clock->now() - began) * 1e-9;
   auto model = std::make_shared<Model>(
       std::make_unique<Model::Impl>(impl_->shared, std::move(info), std::move(loaded.session), std::move(rules),
-                                    options.batching, loaded.run_times, timeouts_of(options)));
+                                    options.batching, loaded.run_times, timeouts_of(options), loaded.rules));
 
   MutexLock lock(impl_->mutex);
   if (impl_->closed) throw Error(ErrorCode::kUnavailable, "the engine was closed while '" + name + "' was loading");

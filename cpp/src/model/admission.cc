@@ -36,6 +36,8 @@ Admission::Admission(const ModelSchema& schema, Rules rules) : schema_(schema), 
       if (!is_new) same_sizes_.push_back({here.first, here.second, at->second.first, at->second.second});
     }
   }
+  has_limits_ = !rules_.shapes.axis_limits.empty() || !rules_.shapes.max_bytes.empty();
+  same_sizes_.insert(same_sizes_.end(), rules_.shapes.same_sizes.begin(), rules_.shapes.same_sizes.end());
 }
 
 Status Admission::check_inputs(const Request& request) const noexcept {
@@ -64,6 +66,31 @@ Status Admission::check_inputs(const Request& request) const noexcept {
     const std::int64_t size = request.inputs[same.input].shape[same.axis];
     const std::int64_t other = request.inputs[same.other_input].shape[same.other_axis];
     if (size != other) return wrong(Reason::kSymbolDisagree, same.input, same.axis, size, other);
+  }
+  return {};
+}
+
+Status Admission::check_limits(const Request& request) const noexcept {
+  using Kind = ShapeRules::AxisLimit::Kind;
+  for (const ShapeRules::AxisLimit& limit : rules_.shapes.axis_limits) {
+    const std::int64_t size = request.inputs[limit.input].shape[limit.axis];
+    if (size >= limit.min && size <= limit.max) continue;
+    if (limit.kind == Kind::kFixed) return wrong(Reason::kWrongDimension, limit.input, limit.axis, size, limit.max);
+    Status status = size < limit.min ? wrong(Reason::kDimensionTooSmall, limit.input, limit.axis, size, limit.min)
+                                     : wrong(Reason::kDimensionTooLarge, limit.input, limit.axis, size, limit.max);
+    if (limit.kind == Kind::kRows) {
+      status.code = ErrorCode::kInputTooLarge;
+      status.reason = Reason::kTooManyRows;
+    }
+    return status;
+  }
+  for (std::size_t i = 0; i < rules_.shapes.max_bytes.size(); ++i) {
+    const std::int64_t limit = rules_.shapes.max_bytes[i];
+    const auto bytes = static_cast<std::int64_t>(request.inputs[i].bytes);
+    if (bytes <= limit) continue;
+    Status status = wrong(Reason::kTensorTooLarge, i, 0, bytes, limit);
+    status.code = ErrorCode::kInputTooLarge;
+    return status;
   }
   return {};
 }
@@ -101,18 +128,22 @@ Status Admission::check(Request& request) const noexcept {
     }
     input.bytes = bytes;
   }
+  if (has_limits_) {
+    if (Status status = check_limits(request); !status.ok()) return status;
+  }
   request.rows = rules_.batch_axis ? request.inputs[0].shape[0] : 0;
   request.signature = signature_of(request);
   if (!one_shape_) {
     request.cost_class = CostModel::class_of(total / static_cast<std::uint64_t>(request.rows > 0 ? request.rows : 1));
   }
   request.outputs.resize(request.output_indices.size());
+  const TensorSpec* const specs = schema_.outputs.data();  // the indices are the binding's, and good
   for (std::size_t i = 0; i < request.output_indices.size(); ++i) {
     const std::uint32_t index = request.output_indices[i];
     OutputBuffer& output = request.outputs[i];
-    output.dtype = schema_.outputs[index].dtype;
+    output.dtype = specs[index].dtype;
     if (!rules_.predictable[index]) continue;
-    output.shape = schema_.outputs[index].shape;
+    output.shape = specs[index].shape;
     if (rules_.batch_axis) output.shape[0] = request.rows;
     std::uint64_t elements = 0;
     std::uint64_t bytes = 0;

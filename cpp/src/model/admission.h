@@ -6,6 +6,7 @@
 
 #include "anya/request.h"
 #include "anya/tensor.h"
+#include "model/rule_book.h"
 
 namespace anya {
 
@@ -18,6 +19,7 @@ class Admission {
     bool batch_axis = false;        // axis 0 of every input and output counts rows
     std::vector<bool> predictable;  // per output: its shape follows from the rows
     std::int64_t max_request_bytes = INT64_MAX;
+    ShapeRules shapes = {};
   };
   Admission(const ModelSchema& schema, Rules rules);
 
@@ -28,16 +30,17 @@ class Admission {
   [[nodiscard]] bool one_shape() const noexcept { return one_shape_; }
 
  private:
-  struct SameSize {  // two axes that the model gives one name
-    std::uint16_t input, axis, other_input, other_axis;
-  };
+  using SameSize = ShapeRules::SameSize;
   [[nodiscard]] Status check_inputs(const Request& request) const noexcept;
+  // Apart, so that the way without rules stays as small as it was.
+  [[nodiscard, gnu::noinline, gnu::cold]] Status check_limits(const Request& request) const noexcept;
   [[nodiscard]] std::uint64_t signature_of(const Request& request) const noexcept;
 
   const ModelSchema& schema_;  // the session's, which outlives the admission
   const Rules rules_;
-  std::vector<SameSize> same_sizes_;
-  bool one_shape_ = true;  // beyond the rows, nothing is free
+  std::vector<SameSize> same_sizes_;  // axes that the model, or a rule, gives one name
+  bool one_shape_ = true;             // beyond the rows, nothing is free
+  bool has_limits_ = false;           // rules of sizes
 };
 
 }  // namespace anya

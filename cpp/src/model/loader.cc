@@ -10,6 +10,7 @@
 #include "integrity/model_digest.h"
 #include "model/batch_axis.h"
 #include "model/row_check.h"
+#include "model/rule_book.h"
 
 namespace anya {
 namespace {
@@ -38,8 +39,21 @@ std::vector<NamedBytes> read_external(integrity::ModelFiles& files, const onnx::
   return named;
 }
 
+// The file's bytes are those that were verified; who reads them joins them with the options' rules.
+ModelRules rules_in_force(const integrity::ModelFiles& files, const ModelOptions& options) {
+  for (const integrity::ModelFile& file : files.files()) {
+    if (file.name != integrity::kSchemaName) continue;
+    if (!options.read_schema) {
+      throw Error(ErrorCode::kModelLoadError, "the model has a schema.toml and nobody to read it");
+    }
+    const std::span<const std::byte> bytes = file.bytes.bytes();
+    return options.read_schema({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  return options.rules;
+}
+
 // Everything from the bytes to an open session. The bytes are gone when it returns.
-onnx::ModelWalk open_model(const ModelSource& source, const SessionOptions& options, const OpenSession& open_session,
+onnx::ModelWalk open_model(const ModelSource& source, const ModelOptions& options, const OpenSession& open_session,
                            const LoadSeams& seams, LoadedModel* loaded) {
   integrity::ModelFiles files = read_model(source, seams);
   if (seams.verify_before_parse) seams.verify_before_parse(files);
@@ -49,7 +63,8 @@ onnx::ModelWalk open_model(const ModelSource& source, const SessionOptions& opti
   loaded->file_bytes = files.total_bytes();
   for (const integrity::ModelFile& file : files.files()) loaded->files.push_back(file.name);
   if (seams.verify) seams.verify(files, loaded->digest);
-  loaded->session = open_session(files.model(), external, options);
+  loaded->rules = rules_in_force(files, options);
+  loaded->session = open_session(files.model(), external, options.session);
   if (loaded->session == nullptr) throw Error(ErrorCode::kModelLoadError, "no session was opened");
   return walk;
 }
@@ -115,7 +130,9 @@ void decide(const ModelOptions& options, const BatchAxis& axis, const std::strin
 LoadedModel load_model(const ModelSource& source, const ModelOptions& options, const OpenSession& open_session,
                        const Clock& clock, const LoadSeams& seams) try {
   LoadedModel loaded;
-  const onnx::ModelWalk walk = open_model(source, options.session, open_session, seams, &loaded);
+  const onnx::ModelWalk walk = open_model(source, options, open_session, seams, &loaded);
+  static_cast<void>(
+      RuleBook(loaded.rules, loaded.session->schema()));  // what does not fit ends the load before warm-up
   for (const onnx::RowCoupling& coupling : walk.row_coupling_ops) loaded.row_coupling_ops.push_back(coupling.op);
   loaded.random_ops = walk.random_ops;
 

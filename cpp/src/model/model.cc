@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/checked_session.h"
 #include "model/model_impl.h"
 
 namespace anya {
@@ -31,6 +32,17 @@ Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, Batch
   return setup;
 }
 
+Admission::Rules with_shapes(Admission::Rules rules, const RuleBook& book) {
+  rules.shapes = book.shapes();
+  return rules;
+}
+
+// Answers are looked at only where a rule asks for it.
+std::unique_ptr<Session> checked(std::unique_ptr<Session> session, RuleBook& book) {
+  if (!book.checks_outputs()) return session;
+  return std::make_unique<CheckedSession>(std::move(session), book);
+}
+
 void expire(Request& request, Nanos now) {
   constexpr ErrorCode kCode = ErrorCode::kDeadlineExceeded;
   if (request.deadline <= now) {
@@ -53,12 +65,13 @@ EngineShared::EngineShared(std::shared_ptr<const Clock> the_clock)
     : clock(std::move(the_clock)), timer(*clock, [this](Request& request) { expire(request, clock->now()); }) {}
 
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
-                  Admission::Rules rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
-                  Timeouts the_timeouts)
+                  Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
+                  Timeouts the_timeouts, const ModelRules& model_rules)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
-      session(std::move(the_session)),
-      admission(session->schema(), std::move(rules)),
+      rules(model_rules, the_session->schema()),
+      session(checked(std::move(the_session), rules)),
+      admission(session->schema(), with_shapes(std::move(admission_rules), rules)),
       timeouts(the_timeouts),
       batcher(*session, *shared->clock, setup_of(info, admission, std::move(batching), run_times, timeouts)) {}
 
@@ -111,6 +124,24 @@ Status Model::admit(Request& request) noexcept {
   return status;
 }
 
+bool Model::checks_values(std::size_t input) const noexcept { return impl_->rules.checks_values(input); }
+
+TextLimits Model::text_limits(std::size_t input) const noexcept {
+  TextLimits limits = impl_->rules.text_limits(input);
+  limits.max_request_bytes = impl_->admission.rules().max_request_bytes;
+  return limits;
+}
+
+Status Model::check_values(std::size_t input, const TensorView& view, void* to, std::uint64_t* changed) noexcept {
+  Status status = impl_->rules.check_input(input, view, to, changed);
+  if (!status.ok()) impl_->batcher.count_refusal(status.code);
+  return status;
+}
+
+void Model::count_normalized(std::size_t input, std::uint64_t strings) noexcept {
+  impl_->rules.count_sanitized(input, strings);
+}
+
 bool Model::run_here(Request& request) noexcept {
   if (request.deadline != kNever) {
     // Nobody can interrupt one operator, so a caller with a deadline runs its own request only with room to spare.
@@ -118,6 +149,15 @@ bool Model::run_here(Request& request) noexcept {
     if (slow == 0 || slow > (request.deadline - request.accepted_at) / 2) return false;
   }
   return impl_->batcher.run_here(request, &impl_->shared->timer);
+}
+
+Status Model::rehearse(Request& request) noexcept {
+  try {
+    const std::unique_ptr<RunControl> control = impl_->session->make_run_control();
+    return impl_->session->run(*control, request.inputs, request.output_indices, request.outputs);
+  } catch (const std::exception& error) {
+    return Status::with_text(ErrorCode::kOutOfMemory, error.what());
+  }
 }
 
 bool Model::run_here(std::span<Request* const> requests) noexcept {
@@ -147,6 +187,7 @@ ModelStats Model::stats() const {
   stats.name = impl_->info.name;
   stats.version = impl_->info.version;
   impl_->batcher.read(stats);
+  stats.tensors = impl_->rules.read();
   return stats;
 }
 

@@ -13,6 +13,7 @@
 #include "batching/batcher.h"
 #include "batching/deadline_timer.h"
 #include "model/admission.h"
+#include "model/rule_book.h"
 #include "model/run_times.h"
 
 namespace anya {
@@ -34,11 +35,13 @@ struct Timeouts {
 Timeouts timeouts_of(const ModelOptions& options);
 
 struct Model::Impl {
-  Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session, Admission::Rules rules,
-       BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {}, Timeouts timeouts = {});
+  Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
+       Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
+       Timeouts timeouts = {}, const ModelRules& model_rules = {});
 
   const std::shared_ptr<EngineShared> shared;
   const ModelInfo info;
+  RuleBook rules;
   const std::unique_ptr<Session> session;
   const Admission admission;
   const Timeouts timeouts;

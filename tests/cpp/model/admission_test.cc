@@ -247,3 +247,25 @@ TEST(Admission, AScalarInputOfAFixedModelIsFine) {
   EXPECT_EQ(request.outputs[0].bytes, 4u);
   EXPECT_EQ(request.signature, 0u);
 }
+
+TEST(Admission, RulesOfSizesAreLimitsToTheUnit) {
+  using Kind = anya::ShapeRules::AxisLimit::Kind;
+  Admission::Rules rules = rows_rules();
+  rules.shapes.axis_limits = {{0, 0, 1, 4, Kind::kRows}, {0, 1, 2, 8, Kind::kNamed}};
+  rules.shapes.max_bytes = {INT64_MAX, 4 * 7 * 4};
+  Door door(two_inputs(), rules);
+  const auto ask = [&](std::int64_t rows, std::int64_t length) {
+    door.ask({{kI, {rows, length, 4}}, {kF, {rows, length}}});
+    return door.status;
+  };
+  EXPECT_TRUE(ask(4, 7).ok());
+  EXPECT_EQ(Reason::kTensorTooLarge, ask(4, 8).reason);
+  EXPECT_EQ(ErrorCode::kInputTooLarge, ask(4, 8).code);
+  EXPECT_EQ(1, ask(4, 8).tensor);
+  EXPECT_EQ(Reason::kTooManyRows, ask(5, 2).reason);
+  EXPECT_EQ(ErrorCode::kInputTooLarge, ask(5, 2).code);
+  EXPECT_EQ(Reason::kDimensionTooLarge, ask(1, 9).reason);
+  EXPECT_EQ(ErrorCode::kInvalidInput, ask(1, 9).code);
+  EXPECT_TRUE(ask(1, 2).ok());
+  EXPECT_EQ(Reason::kDimensionTooSmall, ask(1, 1).reason);
+}

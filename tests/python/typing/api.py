@@ -58,6 +58,20 @@ def configuring() -> anya.EngineConfig:
     return anya.EngineConfig(models={"ranker": model})
 
 
+def ruling() -> anya.ModelConfig:
+    """Rules for inputs and outputs."""
+    return anya.ModelConfig(
+        inputs={
+            "image": anya.InputRule(min=-4.0, max=4, on_range="clip", finite="replace", replace_with=0.5),
+            "ids": anya.InputRule(dtype="int64", shape=("N", 128, None), allowed=(0, 1), max_bytes=1 << 20),
+            "text": anya.InputRule(max_length=4096, control="allow", normalize="nfc", utf8=True),
+        },
+        outputs={"y": anya.OutputRule(finite="reject", min=0.0, shape=(None, 10))},
+        dims={"N": anya.DimRule(min=1, max=64)},
+        max_rows=64,
+    )
+
+
 def loading(engine: anya.Engine, path: Path, data: bytes) -> None:
     """Models in and out."""
     info = engine.load("ranker", path)
@@ -95,6 +109,7 @@ def asking_for_details(engine: anya.Engine, x: npt.NDArray[np.float32]) -> None:
     assert_type(response.attempts, tuple[anya.Attempt, ...])
     assert_type(response.stale_age, float | None)
     assert_type(response.batch_size, int)
+    assert_type(response.sanitized, Mapping[str, int])
 
 
 def asking_later(engine: anya.Engine, x: npt.NDArray[np.float32]) -> None:
@@ -139,6 +154,7 @@ def watching(engine: anya.Engine) -> None:
     for model in stats.models:
         assert_type(model, anya.ModelStats)
         assert_type(model.accepted, int)
+        assert_type(model.tensors[0].sanitized, int)
         assert_type(model.batch_size, anya.HistogramSnapshot)
     engine.close()
 
@@ -168,6 +184,7 @@ def failing(engine: anya.Engine, x: npt.NDArray[np.float32]) -> None:
     except anya.InvalidInput as error:
         assert_type(error.code, str)
         assert_type(error.field, str | None)
+        assert_type(error.index, int | None)
         as_python: ValueError = error
         del as_python
     except anya.DeadlineExceeded as late:

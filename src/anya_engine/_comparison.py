@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers of two versions held against each other before one takes over from the other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from . import _core
+from ._info import ShadowReport
+from ._model_table import ModelTable
+from ._recorded import read_recorded
+from ._shadow import Mirror, compare_outputs
+from .errors import AnyaError, ConfigError
+from .strategies import BlueGreen
+
+__all__ = ["compare"]
+
+
+def compare(
+    table: ModelTable, name: str, new: _core.Model, policy: BlueGreen, callbacks: Callable[[], _core.CallbackQueue]
+) -> str:
+    """Answer as many requests as the policy says by both versions; return what was found, in words.
+
+    Blocks until there are enough, at most `compare_timeout`.
+
+    Raises:
+        ConfigError: An answer differs, the new version fails, or there were not enough requests.
+    """
+    old = table.stable(name)
+    path = table.requests(name)
+    recorded = [] if path is None else read_recorded(path)[: policy.compare]
+    score = _by_recorded(old, new, recorded, policy) if recorded else _by_live(table, name, new, policy, callbacks)
+    kind = "recorded" if recorded else "live"
+    found = f"{score.compared} {kind} requests compared, {score.agreed} agree, {score.failed} failed {score.last_error}"
+    if score.failed or score.agreed < score.compared:
+        raise ConfigError(
+            f"version '{new.version}' of model '{name}' does not answer as '{old.version}' does: {found.rstrip()}; "
+            f"largest difference {score.max_abs_difference:.3g}, relative {score.max_rel_difference:.3g}; "
+            f"allowed are atol={policy.atol:g}, rtol={policy.rtol:g}",
+            field="compare",
+            limit=policy.atol,
+            value=score.max_abs_difference,
+        )
+    if score.compared == 0 or (not recorded and score.compared < policy.compare):
+        raise ConfigError(
+            f"only {score.compared} of {policy.compare} requests of model '{name}' came within "
+            f"{policy.compare_timeout:g} s; record some (Engine.record), or compare fewer",
+            field="compare",
+            limit=policy.compare,
+            value=score.compared,
+        )
+    return found.rstrip()
+
+
+def _by_recorded(
+    old: _core.Model, new: _core.Model, requests: list[dict[str, object]], policy: BlueGreen
+) -> ShadowReport:
+    compared = agreed = top1_agreed = 0
+    most_abs = most_rel = 0.0
+    for inputs in requests:
+        before = old.rehearse(inputs)
+        try:
+            after = new.rehearse(inputs)
+        except AnyaError as error:
+            return ShadowReport(compared=compared, agreed=agreed, failed=1, last_error=error.code)
+        agree, top1, by_abs, by_rel = compare_outputs(before, after, policy.rtol, policy.atol)
+        compared, agreed, top1_agreed = compared + 1, agreed + agree, top1_agreed + top1
+        most_abs, most_rel = max(most_abs, by_abs), max(most_rel, by_rel)
+    return ShadowReport(
+        compared=compared,
+        agreed=agreed,
+        top1_agreed=top1_agreed,
+        max_abs_difference=most_abs,
+        max_rel_difference=most_rel,
+    )
+
+
+def _by_live(
+    table: ModelTable, name: str, new: _core.Model, policy: BlueGreen, callbacks: Callable[[], _core.CallbackQueue]
+) -> ShadowReport:
+    enough = threading.Event()
+
+    def settled(score: ShadowReport) -> None:
+        if score.failed or score.compared > score.agreed or score.compared >= policy.compare:
+            enough.set()
+
+    mirror = Mirror(new, callbacks, lambda: 0.0, share=1.0, rtol=policy.rtol, atol=policy.atol, settled=settled)
+    if table.tapped(name):
+        raise ConfigError(f"requests of model '{name}' are being copied already", field="name", value=name)
+    table.tap(name, mirror)
+    try:
+        enough.wait(policy.compare_timeout)
+    finally:
+        table.tap(name, None)
+    return mirror.report()
