@@ -7,7 +7,6 @@ what two sessions need of Debian: `relacy` and `memcheck`.
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
 import shutil
@@ -295,22 +294,7 @@ def typing(session: nox.Session) -> None:
 def stubs(session: nox.Session) -> None:
     """Compare the committed stub of the extension with the extension; `-- --write` replaces it."""
     install(session, "stubs", extras="cpu")
-    folder = BUILD / "stubs"
-    shutil.rmtree(folder, ignore_errors=True)
-    session.run("pybind11-stubgen", "anya_engine._core", "--exit-code", "-o", str(folder), silent=True)
-    made = folder / "anya_engine" / "_core.pyi"
-    made.write_text("# SPDX-License-Identifier: Apache-2.0\n" + made.read_text())
-    session.run("ruff", "check", "--quiet", "--fix-only", "--isolated", "--select", "I,F401", str(made))
-    session.run("ruff", "format", "--quiet", "--isolated", "--line-length", "120", str(made))
-    kept = ROOT / "src/anya_engine/_core.pyi"
-    if "--write" in session.posargs:
-        shutil.copyfile(made, kept)
-        return
-    old = kept.read_text().splitlines() if kept.is_file() else []
-    difference = list(difflib.unified_diff(old, made.read_text().splitlines(), "committed", "built", lineterm=""))
-    if difference:
-        print("\n".join(difference))
-        session.error("src/anya_engine/_core.pyi is not what the extension is: nox -s stubs -- --write")
+    session.run("python", "tests/stubs.py", *session.posargs)
 
 
 @nox.session

@@ -36,6 +36,7 @@ from .errors import (
     UnsignedFile,
     UntrustedKey,
 )
+from .repository import RepositoryConfig, VersionPolicy
 from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
 
@@ -74,9 +75,11 @@ __all__ = [
     "OutOfMemory",
     "OutputRule",
     "Overloaded",
+    "Plan",
     "QueuePolicy",
     "RegistryExpired",
     "RegistryRollback",
+    "RepositoryConfig",
     "Response",
     "Revoked",
     "RolloutEvent",
@@ -94,6 +97,8 @@ __all__ = [
     "UnsafeFile",
     "UnsignedFile",
     "UntrustedKey",
+    "VersionPolicy",
+    "Watch",
     "__version__",
 ]
 
@@ -113,6 +118,8 @@ try:
         ShadowReport,
         TensorSpec,
     )
+    from ._plan import Plan
+    from ._watch import Watch
 except ModuleNotFoundError as error:
     # Only when it is the extension that is missing: any other missing module says so itself.
     if error.name == f"{__name__}._core":

@@ -173,6 +173,18 @@ class Deployments:
             if deployment.loser is not None and deployment.loser[0] == version:
                 deployment.loser = None
 
+    def in_progress(self) -> frozenset[str]:
+        """Names that a rollout is about."""
+        with self._changed:
+            return frozenset(name for name, deployment in self._latest.items() if deployment.in_progress)
+
+    def forget(self, name: str) -> None:
+        """A configuration has made another version serve: what was deployed before is history."""
+        with self._changed:
+            deployment = self._latest.get(name)
+            if deployment is not None and not deployment.in_progress:
+                del self._latest[name]
+
     def tick(self) -> float:
         """Do what is due; return when the next thing is (of `clock`)."""
         with self._changed:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from . import _core
 from ._callbacks import CallbackThread
+from ._configurable import Configurable
 from ._control import Control
 from ._deployments import Deployments
 from ._event_loops import EventLoops
@@ -23,7 +24,9 @@ from ._info import Attempt, EngineStats, Health, ModelHealth, Response
 from ._model_table import ModelTable
 from ._runtime import find_runtime
 from ._taps import TappedModel
+from ._watch import Watch
 from .config import EngineConfig
+from .errors import ApplyError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +45,7 @@ Outputs: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None]"
 
 
-class Engine(Control):
+class Engine(Control, Configurable):
     """Runs ONNX models for the process it lives in: batched, bounded, counted.
 
     Thread-safe. Several engines in one process are independent of each other. After `fork()` every call in the child
@@ -57,7 +60,7 @@ class Engine(Control):
             buffer protocol; a C-contiguous NumPy array of the right dtype is read in place by `infer`, and copied by
             the ways that do not wait.
         outputs: Names of the outputs wanted; None: all.
-        version: A version to answer instead of the one that serves.
+        version: A version to answer instead of the one that serves, or a label of one.
         timeout: Seconds until the request ends with `DeadlineExceeded`; None: the model's `default_timeout`, without
             one no end.
         priority: 1 (highest) to 255, or to the model's `priority_levels`; None: its `default_priority_level`, without
@@ -100,12 +103,14 @@ class Engine(Control):
         self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
         self._models = ModelTable(self._core, library, config.models)
         self._deployments = Deployments(self._models, self._callbacks.queue)
+        self._begin_plans()
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._deployments)
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._deployments, self._watches)
         try:
-            for name, model in config.models.items():
-                if model.source is not None:
-                    self.load(name, model.source, version=model.version)
+            self._applier.apply(config)
+        except ApplyError as error:
+            self.close()
+            raise error.__cause__ or error from None  # nothing was there that could have been kept
         except BaseException:
             self.close()
             raise
@@ -113,7 +118,9 @@ class Engine(Control):
     @classmethod
     def from_file(cls, path: str | PathLike[str], *, runtime: str | PathLike[str] | None = None) -> Engine:
         """An engine from a TOML file: what `EngineConfig` holds, written down."""
-        return cls(EngineConfig.from_toml(path), runtime=runtime)
+        engine = cls(EngineConfig.from_toml(path), runtime=runtime)
+        engine._follow(path)
+        return engine
 
     # ---- requests
 
@@ -133,7 +140,7 @@ class Engine(Control):
         try:
             model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
-            self._models.not_found(name, version)
+            model = self._models.labelled(name, version) or self._models.not_found(name, version)
         if not isinstance(model, _Model):
             model = model.pick(key)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
@@ -193,7 +200,10 @@ class Engine(Control):
         try:
             model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
-            return self._not_found_async(name, version)
+            labelled = self._models.labelled(name, version)
+            if labelled is None:
+                return self._not_found_async(name, version)
+            model = labelled
         if not isinstance(model, _Model):
             model = model.pick(key)
             if isinstance(model, TappedModel):
@@ -223,7 +233,11 @@ class Engine(Control):
 
     def stats(self) -> EngineStats:
         """Counters of every loaded version. For each, `accepted` is the sum of `ended` plus `in_flight`."""
-        return EngineStats(models=tuple(self._core.stats()))
+        # While a version is loaded again, there are two of it: the one that answers is the older.
+        models: dict[tuple[str, str], _core.ModelStats] = {}
+        for model in self._core.stats():
+            models.setdefault((model.name, model.version), model)
+        return EngineStats(models=tuple(models.values()))
 
     def collector(self) -> Collector:
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
@@ -309,9 +323,13 @@ class Engine(Control):
         self._models.not_found(name, version)
 
 
-def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployments) -> None:
+def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch]) -> None:
+    for watch in watches:
+        watch.end()
     deployments.stop()
     core.close()
+    for watch in watches:
+        watch.stop()
     callbacks.stop()
 
 

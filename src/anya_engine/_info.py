@@ -49,6 +49,7 @@ class ModelInfo:
     Attributes:
         name: What requests call it.
         version: Which one it is.
+        labels: Its labels; requests may give one of them as their `version`.
         state: "serving": answers requests that name no version. "warm": ready, answers only requests that name it.
         inputs: What it takes.
         outputs: What it gives.
@@ -66,6 +67,7 @@ class ModelInfo:
 
     name: str
     version: str
+    labels: tuple[str, ...]
     state: Literal["serving", "warm"]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

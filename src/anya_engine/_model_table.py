@@ -17,9 +17,13 @@ from ._core_rules import schema_reader
 from ._cuda import preload_cuda
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
+from ._planned_table import PlannedTable
 from ._recorded import recorded_path, replay
+from ._repository import full
+from ._retire import PATIENCE, retire
 from ._routing import Split
 from ._runtime import RuntimeLibrary
+from ._state import Entry, Key
 from ._taps import Tap, Tapped, TappedModel
 from .config import ModelConfig, Provider
 from .errors import ConfigError, ModelLoadError, ModelNotFound
@@ -29,7 +33,7 @@ __all__ = ["ModelTable"]
 _log = logging.getLogger("anya_engine")
 
 
-class ModelTable:
+class ModelTable(PlannedTable):
     """The loaded versions of one engine. Thread-safe.
 
     Attributes:
@@ -42,16 +46,15 @@ class ModelTable:
     def __init__(self, core: _core.Engine, library: RuntimeLibrary, configs: Mapping[str, ModelConfig]) -> None:
         self._core = core
         self._library = library
-        self._engine_configs = configs
         self._last_configs: dict[str, ModelConfig] = {}
-        self._sources: dict[tuple[str, str], str] = {}
         self._requests: dict[str, Path] = {}
         self._lock = threading.Lock()  # of those who change something; not held while a model loads or drains
         self._stable: dict[str, _core.Model] = {}  # the version that serves its name, whoever else takes a share
         self._taps: dict[str, Tap] = {}
         self.serving: dict[str, _core.Model | Split[_core.Model] | Tapped] = {}
-        self.loaded: dict[tuple[str, str], _core.Model] = {}
-        self.loading: set[tuple[str, str]] = set()
+        self.loaded: dict[Key, _core.Model] = {}
+        self.loading: set[Key] = set()
+        self._begin_plans(configs)
 
     def load(
         self, name: str, source: str | PathLike[str] | bytes, version: str | None, config: ModelConfig | None
@@ -60,28 +63,37 @@ class ModelTable:
         check.name("name", name)
         if version is not None:
             check.name("version", version)
-        key = self._reserve(name, version)
+        key = self.reserve(name, version)
         try:
-            config = config or self._last_configs.get(name) or self._engine_configs.get(name) or ModelConfig()
-            if _asks_for_cuda(config.providers):
-                preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
+            config = config or self._last_configs.get(name) or self.defaults.get(name) or ModelConfig()
             where = source if isinstance(source, bytes) else fspath(source)
-            origin = "bytes" if isinstance(where, bytes) else f"'{where}'"
-            read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
-            model = self._core.load(*key, where, core_options(config), read_schema)
-            if isinstance(where, str):
-                self._warm_up(model, where)
+            model = self.open(key, where, config)
+            origin = full(where) if isinstance(where, str) else None
+            entry = Entry(key=key, source=origin, config=config, managed=False)
             with self._lock:
-                if isinstance(where, str):
-                    self._sources[key] = where
                 self._last_configs[name] = config
                 self.loaded = {**self.loaded, key: model}
+                self.entries = {**self.entries, key: entry}
                 if name not in self._stable:
                     self._stable[name] = model
                     self.serving = {**self.serving, name: model}
         finally:
-            with self._lock:
-                self.loading.discard(key)
+            self.release([key])
+        return self.announce(key, model)
+
+    def open(self, key: Key, source: str | bytes, config: ModelConfig) -> _core.Model:
+        """Read, check, open and warm up what is in no table yet; whoever asked must `unload` it, or put it into one."""
+        if _asks_for_cuda(config.providers):
+            preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
+        origin = "bytes" if isinstance(source, bytes) else f"'{source}'"
+        read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
+        model = self._core.load(*key, source, core_options(config), read_schema)
+        if isinstance(source, str):
+            self._warm_up(model, source)
+        return model
+
+    def announce(self, key: Key, model: _core.Model) -> ModelInfo:
+        """Say what has come in."""
         info = self._info(key, model)
         _log.info(
             "loaded model=%s version=%s state=%s digest=%s batchable=%s seconds=%.3f",
@@ -104,11 +116,10 @@ class ModelTable:
                 self.serving = {other: model for other, model in self.serving.items() if other != name}
                 self._last_configs.pop(name, None)
             self.loaded = left
-            for key in gone:
-                self._sources.pop(key, None)
-        for key, model in gone.items():
-            model.unload()
-            _log.info("unloaded model=%s version=%s", *key)
+            self._forget(gone)
+            stays = name in self._stable
+        # Where nobody answers for the name any more, those on the way to it need not be waited for.
+        retire([gone.popitem()[1] for _ in range(len(gone))], PATIENCE if stays else 0.0)
 
     def refuse_unload_of_serving(self, name: str, version: str | None) -> None:
         """Raise what unload would raise, before anything has changed."""
@@ -129,7 +140,7 @@ class ModelTable:
         try:
             model = self.serving[name] if version is None else self.loaded[name, version]
         except (KeyError, TypeError):
-            self.not_found(name, version)
+            return self.labelled(name, version) or self.not_found(name, version)
         return model if isinstance(model, _core.Model) else model.pick(key)
 
     def has(self, name: str, version: str) -> bool:
@@ -180,7 +191,8 @@ class ModelTable:
 
     def source(self, name: str, version: str) -> str | None:
         """The path a version came from; None for bytes."""
-        return self._sources.get((name, version))
+        entry = self.entries.get((name, version))
+        return None if entry is None else entry.source
 
     def requests(self, name: str) -> Path | None:
         """Where requests of a name were recorded."""
@@ -212,6 +224,8 @@ class ModelTable:
             there = f"loaded: {', '.join(sorted(self.serving)) or 'nothing'}"
             raise ModelNotFound(f"there is no model {name!r}; {there}", field="name", value=name)
         there = ", ".join(key[1] for key in self.loaded if key[0] == name)
+        if labels := ", ".join(f"{key[1]} = {number}" for key, number in self.labels.items() if key[0] == name):
+            there += f" (labels: {labels})"
         message = f"model {name!r} has no version {version!r}; it has {there}"
         raise ModelNotFound(message, field="version", value=version)
 
@@ -227,8 +241,12 @@ class ModelTable:
         """Every loaded version, in the order of loading."""
         return [self._info(key, model) for key, model in self.loaded.items()]
 
-    def _reserve(self, name: str, version: str | None) -> tuple[str, str]:
+    def reserve(self, name: str, version: str | None) -> Key:
+        """Keep others from loading this version, until `release`. Which version that is, when none is named."""
         with self._lock:
+            if (name, version) in self.labels:
+                message = f"model '{name}' has a label '{version}', so no version can be called that"
+                raise ModelLoadError(message, field="version", value=version)
             taken = {key[1] for key in (*self.loaded, *self.loading) if key[0] == name}
             version = version or next(number for number in map(str, count(1)) if number not in taken)
             if version in taken:
@@ -240,11 +258,12 @@ class ModelTable:
             self.loading.add((name, version))
             return name, version
 
-    def _info(self, key: tuple[str, str], model: _core.Model) -> ModelInfo:
+    def _info(self, key: Key, model: _core.Model) -> ModelInfo:
         facts = model.info()
         return ModelInfo(
             name=key[0],
             version=key[1],
+            labels=tuple(label for (name, label), version in self.labels.items() if (name, version) == key),
             state="serving" if self._stable.get(key[0]) is model else "warm",
             inputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["inputs"]),
             outputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["outputs"]),

@@ -13,12 +13,15 @@ import tomllib
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from . import _checks as check
 from ._frozen import FrozenMapping
 from ._tables import build, inside, table, table_of, with_message
+from ._toml import dumps, plain
 from .errors import ConfigError
+from .repository import RepositoryConfig, Transition, VersionPolicy
+from .repository import labels as version_labels
 from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
 
 __all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider", "QueuePolicy"]
@@ -138,7 +141,13 @@ class ModelConfig:
     Attributes:
         source: Where the model is, when the engine itself is to load it: an .onnx file or a model directory. Belongs
             to an `EngineConfig`; `Engine.load` has an argument of that name and ignores this.
-        version: The version to load `source` as; None: the next free number.
+        version: The version to load `source` as; None: the next number, or the one that came from `source` before.
+        version_policy: Which versions of this name are loaded from the engine's repository; None: the repository's.
+        version_labels: Names for versions, such as {"stable": "3", "canary": "4"}; a request may give one as its
+            `version`. "stable" answers requests that give none; without it the newest version does.
+        version_transition: How `Engine.apply` gets from one version to the next. "availability_preserving": the new one
+            is loaded before the old one goes. "resource_preserving": the old one goes first, for models that do not
+            fit twice; in between there is no such model.
         providers: ONNX Runtime's execution providers in order of preference, each a name or a pair of name and options.
         instances: Runs at once; None: usable cores / `intra_op_num_threads`. All share one session, so weights are
             held once.
@@ -165,6 +174,9 @@ class ModelConfig:
 
     source: str | PathLike[str] | None = None
     version: str | None = None
+    version_policy: VersionPolicy | None = None
+    version_labels: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
+    version_transition: Transition = "availability_preserving"
     providers: tuple[Provider, ...] = ("CPUExecutionProvider",)
     instances: int | None = None
     intra_op_num_threads: int = 1
@@ -190,6 +202,12 @@ class ModelConfig:
             _set(self, "source", check.path("source", self.source))
         if self.version is not None:
             check.name("version", self.version)
+        if self.version_policy is not None:
+            check.instance("version_policy", self.version_policy, VersionPolicy)
+            if self.source is not None:
+                check.refuse("version_policy", "is for versions of a repository, a source is one", self.version_policy)
+        _set(self, "version_labels", version_labels("version_labels", self.version_labels))
+        check.choice("version_transition", self.version_transition, get_args(Transition))
         _set(self, "providers", check.providers("providers", self.providers))
         if self.instances is not None:
             _set(self, "instances", check.integer("instances", self.instances, 1, 1024))
@@ -214,7 +232,8 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {"batching": BatchingConfig.from_dict, **RULE_TABLES})
+        nested = {"batching": BatchingConfig.from_dict, "version_policy": VersionPolicy.from_dict, **RULE_TABLES}
+        return build(cls, values, nested)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,26 +242,33 @@ class EngineConfig:
 
     Attributes:
         models: Configuration by model name. An entry with a `source` is loaded when the engine starts; one without
-            is what later loads of that name use.
+            is what later loads of that name use, and versions of that name in the repository.
+        repository: A directory of models and versions; all its models are loaded.
     """
 
     models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=FrozenMapping)
+    repository: RepositoryConfig | None = None
 
     def __post_init__(self) -> None:
         check.mapping("models", self.models)
         for name, model in self.models.items():
             check.name("models", name)
             check.instance(f"models.{name}", model, ModelConfig)
+            if model.version_policy is not None and self.repository is None:
+                field = f"models.{check.key(name)}.version_policy"
+                check.refuse(field, "is for versions of a repository, and there is none", model.version_policy)
         _set(self, "models", FrozenMapping(self.models))
+        if self.repository is not None:
+            check.instance("repository", self.repository, RepositoryConfig)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EngineConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {"models": table_of(ModelConfig.from_dict)})
+        return build(cls, values, {"models": table_of(ModelConfig.from_dict), "repository": RepositoryConfig.from_dict})
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str]) -> EngineConfig:
-        """Read a TOML file; a relative `source` in it is relative to the file's folder."""
+        """Read a TOML file; relative paths in it are relative to the file's folder."""
         file = Path(path)
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -256,7 +282,14 @@ class EngineConfig:
             raise with_message(error, f"{file}: {error}") from error
         folder = file.absolute().parent
         models = {name: _anchored(model, folder) for name, model in config.models.items()}
-        return dataclasses.replace(config, models=models)
+        repository = config.repository
+        if repository is not None:
+            repository = dataclasses.replace(repository, path=str(folder / fspath(repository.path)))
+        return dataclasses.replace(config, models=models, repository=repository)
+
+    def to_toml(self) -> str:
+        """The file that `from_toml` reads as this configuration; what has its default is left out."""
+        return dumps(plain(self))
 
 
 def _set(config: object, field: str, value: object) -> None:

@@ -66,6 +66,8 @@ def test_model_defaults_match_the_core() -> None:
     ours = {field.name: getattr(ModelConfig(), field.name) for field in dataclasses.fields(ModelConfig)}
     for name in ("source", "version", "providers", "session_options", "batching", "instances"):
         del ours[name]
+    for name in ("version_policy", "version_labels", "version_transition"):  # of plans
+        del ours[name]
     for name in ("inputs", "outputs", "dims", "max_rows"):
         del ours[name]
     assert ours.pop("default_timeout") is ours.pop("max_timeout") is None
@@ -221,7 +223,7 @@ def test_unknown_key_names_the_nearest() -> None:
         EngineConfig.from_dict({"models": {"ranker": {"batching": {"max_batchsize": 8}}}})
     assert caught.value.field == "models.ranker.batching.max_batchsize"
     assert "did you mean 'max_batch_size'?" in str(caught.value)
-    with pytest.raises(ConfigError, match="^zzz: unknown key; known: models$"):
+    with pytest.raises(ConfigError, match="^zzz: unknown key; known: models, repository$"):
         EngineConfig.from_dict({"zzz": 1})
 
 

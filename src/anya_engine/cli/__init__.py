@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line `anya-engine`: what an engine does with one model, for people and, with --json, for programs.
+"""The command line `anya-engine`: what an engine does with a model, for people and, with --json, for programs.
 
 Exit status: 0 done, 1 the verdict is no, 2 it could not be done; then one line on stderr says why.
 """
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import AnyaError
-from . import _bench, _infer, _inspect
+from . import _bench, _infer, _inspect, _plan
 from ._parser import Parser, VersionAction
 from ._text import CliError, one_line
 
@@ -20,13 +20,13 @@ __all__ = ["main"]
 
 DONE, VERDICT_NO, NOT_DONE = 0, 1, 2
 
-_COMMANDS = {"inspect": _inspect, "infer": _infer, "bench": _bench}
+_COMMANDS = {"inspect": _inspect, "infer": _infer, "bench": _bench, "plan": _plan}
 
 
 def _build_parser() -> Parser:
     parser = Parser(
         prog="anya-engine",
-        description="Look at a model, run it on data, measure it: through the engine that a service would embed.",
+        description="Look at a model, run it on data, measure it, plan: through the engine that a service would embed.",
         epilog="exit status: 0 done, 1 the verdict is no, 2 it could not be done",
     )
     parser.add_argument("--version", action=VersionAction, help="print the version and exit")

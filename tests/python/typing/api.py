@@ -159,6 +159,33 @@ def watching(engine: anya.Engine) -> None:
     engine.close()
 
 
+def planning(engine: anya.Engine, path: Path) -> None:
+    """Configurations applied, repositories, watches."""
+    where = anya.RepositoryConfig(path=path, version_policy=anya.VersionPolicy(latest=1))
+    ranker = anya.ModelConfig(
+        version_policy=anya.VersionPolicy(specific=("3", "4")),
+        version_labels={"stable": "3"},
+        version_transition="resource_preserving",
+    )
+    config = anya.EngineConfig(models={"ranker": ranker}, repository=where)
+    assert_type(config.to_toml(), str)
+    plan = engine.plan(config)
+    assert_type(plan, anya.Plan)
+    if plan:
+        print(plan, plan.steps, plan.problems, plan.as_dict())
+    engine.plan("engine.toml")
+    try:
+        assert_type(engine.apply(path), anya.Plan)
+    except anya.ApplyError as error:
+        print(error.__cause__)
+    watch = engine.watch(path, interval=1)
+    assert_type(watch, anya.Watch)
+    assert_type(watch.running, bool)
+    assert_type(watch.step(), anya.Plan | None)
+    watch.stop()
+    assert_type(engine.models()[0].labels, tuple[str, ...])
+
+
 def changing_versions(engine: anya.Engine) -> None:
     """Rollouts."""
     strategy = anya.Canary(steps=(1, 10), metrics=("errors", "clicks"))

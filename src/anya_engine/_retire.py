@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The end of a model that others have just taken the place of."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import _core
+
+__all__ = ["retire"]
+
+_log = logging.getLogger("anya_engine")
+
+#: Seconds in which those who found the model before it left the tables can still come to it.
+PATIENCE = 1.0
+
+
+def retire(models: list[_core.Model], patience: float = PATIENCE) -> None:
+    """Unload models that are in no table any more, once nobody is on the way to them. Blocks without the GIL.
+
+    A request reads the table and then asks the model: between the two, and until a coroutine is awaited, it holds a
+    reference, and closing the model would refuse it. So the last reference is waited for; but not for long, since
+    somebody may also keep a `Future` that has ended long ago.
+    """
+    probe = object()
+    alone = sys.getrefcount(probe)  # of what only one name holds: interpreters count that differently
+    nobody = threading.Event()
+    waited, pause = 0.0, 0.0005
+    while models:
+        model = models.pop()
+        while sys.getrefcount(model) > alone and waited < patience:
+            nobody.wait(pause)
+            waited, pause = waited + pause, min(2 * pause, 0.02)
+        model.unload()
+        _log.info("unloaded model=%s version=%s", model.name, model.version)
