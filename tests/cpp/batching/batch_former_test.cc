@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "batching/cost_model.h"
 #include "batching/batch_former_table.h"
+#include "batching/cost_model.h"
 #include "support/check.h"
 #include "support/value_request.h"
 
@@ -20,7 +20,6 @@ using anya::BatchFormer;
 using anya::DType;
 using anya::Nanos;
 using anya::Request;
-
 
 TEST(BatchFormer, Orders) {
   const struct {
