@@ -245,6 +245,7 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
 }
 
 void Batcher::watch_delay(std::span<Request* const> batch, std::size_t left, Nanos now) noexcept {
+  if (delay_.target() <= 0) return;
   if (left == 0) {
     delay_.idle();
   } else {

@@ -62,6 +62,11 @@ class Batcher {
   // Whether an admitted request makes sense to queue, before its data is touched: nothing is counted yet, and a place
   // may be gone by the time it is asked for.
   [[nodiscard]] Status check(const Request& request) const noexcept;
+  // Nobody waits: check would refuse nobody.
+  [[nodiscard]] bool lets_all_in() const noexcept {
+    const Gate::View now = gate_.view();
+    return now.waiting() == 0 && !now.closed();
+  }
   [[nodiscard]] const QueuePolicies& policies() const noexcept { return door_.policies(); }
   // Queues as many as fit, moves those to the front, and returns how many; the engine takes a reference of each of
   // them. The others are refused and counted, and their status says why.

@@ -50,6 +50,7 @@ class QueuePolicies {
     const int level = level_of(request.priority);
     const Terms& terms = of(level);
     request.level = static_cast<std::uint8_t>(level);
+    request.predicted_run = 0;
     request.leave_at = later(request.accepted_at, terms.timeout);
     const Nanos patience = std::min(request.leave_at, later(request.accepted_at, kPatience));
     const bool own_counts = terms.timeout == kNever || terms.own_counts;

@@ -117,9 +117,11 @@ Status Model::admit(Request& request) noexcept {
   Status status = impl_->admission.check(request);
   if (status.ok()) {
     request.accepted_at = now();
-    status = check_terms(*impl_, request);
+    // As a rule it has no terms and nobody waits.
+    const bool has_terms = request.priority != 0 || request.timeout != kNever || impl_->timeouts.usual != kNever;
+    if (has_terms) status = check_terms(*impl_, request);
+    if (!impl_->batcher.lets_all_in() && status.ok()) status = impl_->batcher.check(request);
   }
-  if (status.ok()) status = impl_->batcher.check(request);
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return status;
 }

@@ -60,20 +60,14 @@ void Request::reset() noexcept {
   signature = 0;
   cost_class = 0;
   accepted_at = 0;
-  level = 0;
   leave_at = kNever;
-  order = 0;
-  ticket = 0;
-  predicted_run = 0;
   status = Status{};
   started_at = 0;
   ended_at = 0;
   batch_rows = 0;
   next_completed = nullptr;
   next_waiting = nullptr;
-  first_later = nullptr;
   next_watched = nullptr;
-  watched_until = kNever;
   batcher = nullptr;
   queue_ = nullptr;
   // Relaxed: nobody else holds the request now.
