@@ -65,10 +65,10 @@ TEST(BatcherEnds, ARunThatNobodyWaitsForIsStoppedAndTheInstanceRecovers) {
 TEST(BatcherEnds, ACallersOwnEndlessRunIsStoppedAtItsDeadline) {
   const Watchdog watchdog("an endless run on the caller's thread");
   const anya::SteadyClock clock;
+  BatcherRig rig;  // its requests outlive the timer, which may still watch them
   anya::DeadlineTimer timer(clock, [&clock](Request& request) {
     Batcher::conclude(request, Status::failure(ErrorCode::kDeadlineExceeded, Reason::kExpired), clock.now());
   });
-  BatcherRig rig;
   for (int round = 0; round < 20; ++round) {
     ValueRequest& endless = rig.request(1, 1.0F);
     endless.deadline = clock.now() + kMillisecond;
