@@ -61,7 +61,7 @@ def main(library: str, requests: int, in_flight: int) -> int:
 
     async def one_by_one_bare(times: int) -> None:
         for _ in range(times):
-            await engine._door.ask(core, tiny, None, None, None, None, None)
+            await core.ask(engine._door, tiny, None, None, None, None, None)
 
     async def together(times: int) -> None:
         await asyncio.gather(*(one_by_one(times // in_flight) for _ in range(in_flight)))

@@ -41,8 +41,8 @@ T* value_of(PyObject* object) noexcept {
 }
 
 PyObject* ask_with(PyObject* self, PyObject* const* arguments, Py_ssize_t count, bool detailed) {
-  if (count == kCallArguments + 1) return make_async_call(self, arguments[0], arguments + 1, detailed);
-  PyErr_SetString(PyExc_TypeError, "takes model, inputs, outputs, timeout, priority, key, tenant");
+  if (count == kCallArguments + 1) return make_async_call(arguments[0], self, arguments + 1, detailed);
+  PyErr_SetString(PyExc_TypeError, "takes door, inputs, outputs, timeout, priority, key, tenant");
   return nullptr;
 }
 
@@ -82,13 +82,13 @@ PyMethodDef drain_definition = {"drain", drain, METH_NOARGS,
                                 "Steps the tasks whose requests have ended; for a callback of the loop."};
 PyMethodDef ask_definition = {
     "ask", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(ask)), METH_FASTCALL,
-    "ask(self: anya_engine._core.AsyncDoor, model: anya_engine._core.Model, inputs: object, outputs: object, timeout: "
+    "ask(self: anya_engine._core.Model, door: anya_engine._core.AsyncDoor, inputs: object, outputs: object, timeout: "
     "object, priority: object, key: object, tenant: object) -> "
     "collections.abc.Coroutine[typing.Any, typing.Any, dict[str, numpy.ndarray]]\n\n"
     "A coroutine that asks the model at its first step and returns the answer."};
 PyMethodDef ask_detailed_definition = {
     "ask_detailed", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(ask_detailed)), METH_FASTCALL,
-    "ask_detailed(self: anya_engine._core.AsyncDoor, model: anya_engine._core.Model, inputs: object, outputs: object, "
+    "ask_detailed(self: anya_engine._core.Model, door: anya_engine._core.AsyncDoor, inputs: object, outputs: object, "
     "timeout: object, priority: object, key: object, tenant: object) -> "
     "collections.abc.Coroutine[typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int, "
     "dict[str, int] | None]]\n\n"
@@ -116,8 +116,9 @@ void register_event_loop(py::module_& module) {
   add_fast_method(loop, &drain_definition);
   py::class_<AsyncDoor> door(module, "AsyncDoor", "Where an engine's awaited requests come in.");
   door.def(py::init<py::object>(), py::arg("find"), "find(loop) -> the EventLoop that serves a running asyncio loop.");
-  add_fast_method(door, &ask_definition);
-  add_fast_method(door, &ask_detailed_definition);
+  const py::type model = py::type::of<PyModel>();
+  add_fast_method(model, &ask_definition);
+  add_fast_method(model, &ask_detailed_definition);
 }
 
 }  // namespace anya::python

@@ -520,6 +520,34 @@ class Model:
     """
     A loaded version. Thread-safe.
     """
+    def ask(
+        self,
+        door: AsyncDoor,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> collections.abc.Coroutine[typing.Any, typing.Any, dict[str, numpy.ndarray]]:
+        """
+        A coroutine that asks the model at its first step and returns the answer.
+        """
+    def ask_detailed(
+        self,
+        door: AsyncDoor,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> collections.abc.Coroutine[
+        typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None]
+    ]:
+        """
+        The same for Model.infer_detailed's answer.
+        """
     def counted(self, tally: RolloutTally, is_new: bool) -> Model:
         """
         The same version; what is asked through this object is counted in a tally.
@@ -765,34 +793,6 @@ class AsyncDoor:
     def __init__(self, find: typing.Any) -> None:
         """
         find(loop) -> the EventLoop that serves a running asyncio loop.
-        """
-    def ask(
-        self,
-        model: Model,
-        inputs: typing.Any,
-        outputs: typing.Any,
-        timeout: typing.Any,
-        priority: typing.Any,
-        key: typing.Any,
-        tenant: typing.Any,
-    ) -> collections.abc.Coroutine[typing.Any, typing.Any, dict[str, numpy.ndarray]]:
-        """
-        A coroutine that asks the model at its first step and returns the answer.
-        """
-    def ask_detailed(
-        self,
-        model: Model,
-        inputs: typing.Any,
-        outputs: typing.Any,
-        timeout: typing.Any,
-        priority: typing.Any,
-        key: typing.Any,
-        tenant: typing.Any,
-    ) -> collections.abc.Coroutine[
-        typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None]
-    ]:
-        """
-        The same for Model.infer_detailed's answer.
         """
 
 def drive(

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _log = logging.getLogger("anya_engine")
-_Model = _core.Model  # read once: it stands on the path of every request
 
 # One array for a model of one input, or a mapping of input names to arrays. An array is anything with `__array__`,
 # `__dlpack__` or the buffer protocol.
@@ -141,8 +140,6 @@ class Engine(Control, Configurable):
             model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
             model = self._models.labelled(name, version) or self._models.not_found(name, version)
-        if not isinstance(model, _Model):
-            model = model.pick(key)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
 
     def infer_detailed(
@@ -160,7 +157,7 @@ class Engine(Control, Configurable):
         """Like `infer`, with how the answer came about."""
         model = self._models.find(name, version, key)
         answer = model.infer_detailed(inputs, outputs, timeout, priority, key, tenant)
-        return self._response(model.model if isinstance(model, TappedModel) else model, answer)
+        return self._response(model, answer)
 
     def submit(
         self,
@@ -204,11 +201,7 @@ class Engine(Control, Configurable):
             if labelled is None:
                 return self._not_found_async(name, version)
             model = labelled
-        if not isinstance(model, _Model):
-            model = model.pick(key)
-            if isinstance(model, TappedModel):
-                return model.asked(self._door.ask, (inputs, outputs, timeout, priority, key, tenant), detailed=False)
-        return self._door.ask(model, inputs, outputs, timeout, priority, key, tenant)
+        return model.ask(self._door, inputs, outputs, timeout, priority, key, tenant)
 
     async def infer_detailed_async(
         self,
@@ -224,10 +217,8 @@ class Engine(Control, Configurable):
     ) -> Response:
         """Like `infer_async`, with how the answer came about."""
         model = self._models.find(name, version, key)
-        arguments = (inputs, outputs, timeout, priority, key, tenant)
-        if isinstance(model, TappedModel):
-            return self._response(model.model, await model.asked(self._door.ask_detailed, arguments, detailed=True))
-        return self._response(model, await self._door.ask_detailed(model, *arguments))
+        answer = await model.ask_detailed(self._door, inputs, outputs, timeout, priority, key, tenant)
+        return self._response(model, answer)
 
     # ---- what it tells
 
@@ -302,7 +293,7 @@ class Engine(Control, Configurable):
         self._stuck[model] = stats.stuck_runs
         return ModelHealth(ready=stats.stuck_runs < stats.instances, version=model.version, reason=reason)
 
-    def _response(self, model: _core.Model, answer: Detailed) -> Response:
+    def _response(self, model: _core.Model | TappedModel, answer: Detailed) -> Response:
         outputs, request_id, queue_time, compute_time, batch_size, sanitized = answer
         return Response(
             outputs=outputs,

@@ -5,11 +5,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = ["Split", "salt_of"]
 
-M = TypeVar("M")
+
+class Answers(Protocol):
+    """A version, as far as routing knows it: what it is asked goes on as it is."""
+
+    def infer(self, *request: Any) -> Any:
+        """Answer: inputs, outputs, timeout, priority, key, tenant."""
+
+    def ask(self, *request: Any) -> Any:
+        """Return a coroutine of the answer: door, then the same."""
+
+
+M = TypeVar("M", bound=Answers)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +49,14 @@ class Split(Generic[M]):
         """Return the version that answers a key."""
         at = self.draw() if key is None else self.position(key, self.salt)
         return self.canary if at < self.share else self.stable
+
+    def infer(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
+        """Let the key's version answer."""
+        return self.pick(key).infer(inputs, outputs, timeout, priority, key, tenant)
+
+    def ask(self, door: Any, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
+        """Likewise, awaited."""
+        return self.pick(key).ask(door, inputs, outputs, timeout, priority, key, tenant)
 
 
 def salt_of(name: str, version: str, number: int, hashed: Callable[[object, int], float]) -> int:

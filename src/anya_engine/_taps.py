@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from . import _core
@@ -47,6 +47,14 @@ class Tapped:
         model = inner.pick(key) if isinstance(inner, Split) else inner
         return TappedModel(model, self.tap) if self.tap.wants(model) else model
 
+    def infer(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
+        """Let the key's version answer."""
+        return self.pick(key).infer(inputs, outputs, timeout, priority, key, tenant)
+
+    def ask(self, door: Any, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
+        """Likewise, awaited."""
+        return self.pick(key).ask(door, inputs, outputs, timeout, priority, key, tenant)
+
 
 class TappedModel:
     """A version, for one request that the tap sees."""
@@ -56,6 +64,16 @@ class TappedModel:
     def __init__(self, model: _core.Model, tap: Tap) -> None:
         self.model = model
         self._tap = tap
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def version(self) -> str:
+        """The version that answers."""
+        return self.model.version
 
     def infer(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> dict[str, Any]:
         """Answer, then show: the caller waits no longer than for the copying."""
@@ -87,12 +105,19 @@ class TappedModel:
             future.add_done_callback(lambda done: _settle(seen, done))
         return future
 
-    async def asked(self, ask: Callable[..., Any], arguments: tuple[Any, ...], *, detailed: bool) -> Any:
-        """Await an answer that is asked for with these arguments: inputs, outputs, timeout, priority, key, tenant."""
-        inputs, outputs, _, _, key, tenant = arguments
+    def ask(self, door: Any, *request: Any) -> Coroutine[Any, Any, Any]:
+        """Answer, awaited; show at once, since the caller may change its arrays while it waits for another task."""
+        return self._asked(self.model.ask, door, request, detailed=False)
+
+    def ask_detailed(self, door: Any, *request: Any) -> Coroutine[Any, Any, Any]:
+        """Likewise."""
+        return self._asked(self.model.ask_detailed, door, request, detailed=True)
+
+    async def _asked(self, ask: Callable[..., Any], door: Any, request: tuple[Any, ...], *, detailed: bool) -> Any:
+        inputs, outputs, _, _, key, tenant = request
         seen = self._tap.ask(inputs, outputs, key, tenant)
         try:
-            answer = await ask(self.model, *arguments)
+            answer = await ask(door, *request)
         except BaseException:
             if seen:
                 seen.forget()
