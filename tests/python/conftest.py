@@ -6,12 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 from models.awkward import POISON_ROWS, poison
 from models.make_models import MODELS
 
 import anya_engine as anya
 
 pytest.register_assert_rewrite("python.support")
+
+# How long an example takes says something of the machine only.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 from python.support import assert_at_rest  # noqa: E402  # after the line above, so that its asserts explain themselves
 
