@@ -15,13 +15,13 @@ Nanos nanos(double seconds) { return static_cast<Nanos>(seconds * 1e9); }
 
 // Memory of Python's that stays where it is as long as somebody counts in it.
 struct HeldBuffer {
-  explicit HeldBuffer(const py::buffer& buffer) : info(buffer.request(true)) {}
+  explicit HeldBuffer(const py::object& memory) : info(memory.cast<py::buffer>().request(true)) {}
   HeldBuffer(const HeldBuffer&) = delete;
   HeldBuffer& operator=(const HeldBuffer&) = delete;
   py::buffer_info info;
 };
 
-std::shared_ptr<RolloutTally> make_tally(const py::buffer& memory, double window) {
+std::shared_ptr<RolloutTally> make_tally(const py::object& memory, double window) {
   // The last to let go may be a thread that does not hold the GIL.
   const std::shared_ptr<HeldBuffer> held(new HeldBuffer(memory), [](HeldBuffer* buffer) {
     const py::gil_scoped_acquire acquire;

@@ -9,7 +9,6 @@ import collections.abc
 import typing
 
 import numpy
-import typing_extensions
 
 __all__: list[str] = [
     "AsyncCall",
@@ -492,7 +491,7 @@ class RolloutTally:
         """
         Bytes that the buffer must have.
         """
-    def __init__(self, memory: typing_extensions.Buffer, window: typing.SupportsFloat | typing.SupportsIndex) -> None:
+    def __init__(self, memory: typing.Any, window: typing.SupportsFloat | typing.SupportsIndex) -> None:
         """
         Counts in this writable buffer, which other processes may share; `window` in seconds.
         """

@@ -19,7 +19,7 @@ constexpr Nanos kGrace = 100 * kMillisecond;  // how long after the window its o
 // Gaps shorter than a sleep is late: staying awake for them would take a core from the model that is measured. Requests
 // leave in small bursts then.
 constexpr Nanos kBreath = 100'000;
-constexpr std::size_t kBurst = 64;            // requests sent at once before answers are looked at again
+constexpr std::size_t kBurst = 64;  // requests sent at once before answers are looked at again
 
 // Lets this thread's sleeps end on time: the kernel may otherwise add 50 us to save power.
 class PreciseSleep {
