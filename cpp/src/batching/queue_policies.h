@@ -71,7 +71,10 @@ class QueuePolicies {
     terms.own_counts = policy.allow_timeout_override;
     return terms;
   }
-  static Nanos later(Nanos at, Nanos by) noexcept { return by >= kNever - at ? kNever : at + by; }
+  static Nanos later(Nanos at, Nanos by) noexcept {
+    Nanos sum = 0;
+    return __builtin_add_overflow(at, by, &sum) ? kNever : sum;
+  }
   [[nodiscard]] const Terms& of(int level) const noexcept { return terms_[static_cast<std::size_t>(level)]; }
 
   int levels_;
