@@ -73,7 +73,7 @@ class QueuePolicies {
   }
   static Nanos later(Nanos at, Nanos by) noexcept {
     Nanos sum = 0;
-    return __builtin_add_overflow(at, by, &sum) ? kNever : sum;
+    return by == kNever || __builtin_add_overflow(at, by, &sum) ? kNever : sum;
   }
   [[nodiscard]] const Terms& of(int level) const noexcept { return terms_[static_cast<std::size_t>(level)]; }
 
