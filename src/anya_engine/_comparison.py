@@ -10,7 +10,7 @@ from . import _core
 from ._info import ShadowReport
 from ._model_table import ModelTable
 from ._recorded import read_recorded
-from ._shadow import Mirror, compare_outputs
+from ._shadow import Mirror, compare_outputs, counted
 from .errors import AnyaError, ConfigError
 from .strategies import BlueGreen
 
@@ -56,24 +56,15 @@ def compare(
 def _by_recorded(
     old: _core.Model, new: _core.Model, requests: list[dict[str, object]], policy: BlueGreen
 ) -> ShadowReport:
-    compared = agreed = top1_agreed = 0
-    most_abs = most_rel = 0.0
+    score = ShadowReport()
     for inputs in requests:
         before = old.rehearse(inputs)
         try:
             after = new.rehearse(inputs)
         except AnyaError as error:
-            return ShadowReport(compared=compared, agreed=agreed, failed=1, last_error=error.code)
-        agree, top1, by_abs, by_rel = compare_outputs(before, after, policy.rtol, policy.atol)
-        compared, agreed, top1_agreed = compared + 1, agreed + agree, top1_agreed + top1
-        most_abs, most_rel = max(most_abs, by_abs), max(most_rel, by_rel)
-    return ShadowReport(
-        compared=compared,
-        agreed=agreed,
-        top1_agreed=top1_agreed,
-        max_abs_difference=most_abs,
-        max_rel_difference=most_rel,
-    )
+            return ShadowReport(compared=score.compared, agreed=score.agreed, failed=1, last_error=error.code)
+        score = counted(score, compare_outputs(before, after, policy.rtol, policy.atol))
+    return score
 
 
 def _by_live(
@@ -86,8 +77,6 @@ def _by_live(
             enough.set()
 
     mirror = Mirror(new, callbacks, lambda: 0.0, share=1.0, rtol=policy.rtol, atol=policy.atol, settled=settled)
-    if table.tapped(name):
-        raise ConfigError(f"requests of model '{name}' are being copied already", field="name", value=name)
     table.tap(name, mirror)
     try:
         enough.wait(policy.compare_timeout)

@@ -57,17 +57,23 @@ def _axes(shape: tuple[Axis, ...] | None) -> list[_core.AxisSpec] | None:
     return [_core.AxisSpec(axis, "") if isinstance(axis, int) else _core.AxisSpec(-1, axis or "") for axis in shape]
 
 
+def _fill(made: _core.InputRule | _core.OutputRule, rule: InputRule | OutputRule, *, from_file: bool) -> None:
+    """What rules of inputs and of outputs have in common."""
+    made.dtype = rule.dtype or ""
+    made.shape = _axes(rule.shape)
+    made.finite = rule.finite
+    made.min = rule.min
+    made.max = rule.max
+    made.from_file = from_file
+
+
 def _input(name: str, rule: InputRule, *, from_file: bool) -> _core.InputRule:
     made = _core.InputRule()
     made.input = name
-    made.dtype = rule.dtype or ""
-    made.shape = _axes(rule.shape)
+    _fill(made, rule, from_file=from_file)
     if rule.max_bytes is not None:
         made.max_bytes = rule.max_bytes
-    made.finite = rule.finite
     made.replace_with = rule.replace_with
-    made.min = rule.min
-    made.max = rule.max
     made.on_range = rule.on_range
     made.allowed = list(rule.allowed or ())
     if rule.max_length is not None:
@@ -75,19 +81,13 @@ def _input(name: str, rule: InputRule, *, from_file: bool) -> _core.InputRule:
     made.utf8 = rule.utf8
     made.control = rule.control
     made.normalize = rule.normalize
-    made.from_file = from_file
     return made
 
 
 def _output(name: str, rule: OutputRule, *, from_file: bool) -> _core.OutputRule:
     made = _core.OutputRule()
     made.output = name
-    made.dtype = rule.dtype or ""
-    made.shape = _axes(rule.shape)
-    made.finite = rule.finite
-    made.min = rule.min
-    made.max = rule.max
-    made.from_file = from_file
+    _fill(made, rule, from_file=from_file)
     return made
 
 

@@ -71,11 +71,11 @@ class Deployments:
             )
         with self._changed:
             before, stable = self._check(name, new, strategy)
-            if before is not None and before.loser is not None and before.loser[0] not in (version, stable.version):
-                self._unload_later(name, before.loser[0])  # two versions are kept, not three
             deployment = self._make(name, stable.version, version, strategy)
             deployment.begin(self._clock())
             self._latest[name] = deployment
+            if before is not None and before.loser is not None and before.loser[0] not in (version, stable.version):
+                self._unload_later(name, before.loser[0])  # two versions are kept, not three
             self._start_thread()
             self._changed.notify()
             return deployment.status()
@@ -140,12 +140,10 @@ class Deployments:
             source = self._table.source(name, stable.version)
             if source is None:
                 check.refuse("name", "a model from bytes has no place to record beside", name)
-            if self._table.tapped(name):
-                raise ConfigError(f"requests of model '{name}' are being copied already", field="name", value=name)
             path = recorded_path(source)
             names = [spec[0] for spec in stable.info()["inputs"]]
-            self._table.recording(name, path)
             self._table.tap(name, Recorder(path, names, count, lambda: self._table.tap(name, None)))
+            self._table.recording(name, path)
             return path
 
     def status(self, name: str) -> RolloutStatus:
@@ -235,8 +233,6 @@ class Deployments:
             )
         if not strategy.allow_schema_change:
             _same_schema(name, stable, new)
-        if isinstance(strategy, Shadow) and self._table.tapped(name):
-            raise ConfigError(f"requests of model '{name}' are being copied already", field="name", value=name)
         return before, stable
 
     def _make(self, name: str, old: str, new: str, strategy: Strategy) -> Deployment:

@@ -174,20 +174,18 @@ class ModelTable(PlannedTable):
             self._put(name, split)
 
     def tap(self, name: str, tap: Tap | None) -> None:
-        """Let somebody see the requests of a name, or nobody."""
+        """Let somebody see the requests of a name, or nobody. One at a time: a second is refused (`ConfigError`)."""
         with self._lock:
             if name not in self._stable:
                 return
+            if tap is not None and name in self._taps:
+                raise ConfigError(f"requests of model '{name}' are being copied already", field="name", value=name)
             inner = self.serving[name]
             if tap is None:
                 self._taps.pop(name, None)
             else:
                 self._taps[name] = tap
             self._put(name, inner.inner if isinstance(inner, Tapped) else inner)
-
-    def tapped(self, name: str) -> bool:
-        """Whether somebody sees the requests of a name."""
-        return name in self._taps
 
     def source(self, name: str, version: str) -> str | None:
         """The path a version came from; None for bytes."""

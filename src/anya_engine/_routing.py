@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Split", "salt_of"]
+__all__ = ["Router", "Split", "salt_of"]
 
 
 class Answers(Protocol):
@@ -23,8 +23,26 @@ class Answers(Protocol):
 M = TypeVar("M", bound=Answers)
 
 
+class Router:
+    """What serves a name in a version's place: it is asked like one, and picks who answers."""
+
+    __slots__ = ()
+
+    def pick(self, key: object) -> Any:
+        """Return the version that answers a key."""
+        raise NotImplementedError
+
+    def infer(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
+        """Let the key's version answer."""
+        return self.pick(key).infer(inputs, outputs, timeout, priority, key, tenant)
+
+    def ask(self, door: Any, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
+        """Likewise, awaited."""
+        return self.pick(key).ask(door, inputs, outputs, timeout, priority, key, tenant)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Split(Generic[M]):
+class Split(Router, Generic[M]):
     """Two versions that share the keys. What one answers is decided by where the key lies in [0, 1).
 
     The new version has the bottom end, so that whoever is in at 5 % is in at 10 %.
@@ -49,14 +67,6 @@ class Split(Generic[M]):
         """Return the version that answers a key."""
         at = self.draw() if key is None else self.position(key, self.salt)
         return self.canary if at < self.share else self.stable
-
-    def infer(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
-        """Let the key's version answer."""
-        return self.pick(key).infer(inputs, outputs, timeout, priority, key, tenant)
-
-    def ask(self, door: Any, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
-        """Likewise, awaited."""
-        return self.pick(key).ask(door, inputs, outputs, timeout, priority, key, tenant)
 
 
 def salt_of(name: str, version: str, number: int, hashed: Callable[[object, int], float]) -> int:

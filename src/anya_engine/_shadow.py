@@ -14,7 +14,7 @@ from . import _core
 from ._info import ShadowReport
 from .errors import AnyaError, Overloaded
 
-__all__ = ["Mirror", "Pair", "compare_outputs"]
+__all__ = ["Mirror", "Pair", "compare_outputs", "counted"]
 
 Outputs: TypeAlias = Mapping[str, Any]
 
@@ -88,19 +88,9 @@ class Mirror:
             self._compare(answer, future.result(0))
 
     def _compare(self, old: Outputs, new: Outputs) -> None:
-        rtol, atol = self._tolerance
-        agree, top1, most_abs, most_rel = compare_outputs(old, new, rtol, atol)
+        found = compare_outputs(old, new, *self._tolerance)
         with self._lock:
-            score = self._score
-            self._score = dataclasses.replace(
-                score,
-                compared=score.compared + 1,
-                agreed=score.agreed + agree,
-                top1_agreed=score.top1_agreed + top1,
-                max_abs_difference=max(score.max_abs_difference, most_abs),
-                max_rel_difference=max(score.max_rel_difference, most_rel),
-            )
-            score = self._score
+            self._score = score = counted(self._score, found)
         self._settled(score)
 
     def _drop(self) -> None:
@@ -129,6 +119,19 @@ class Pair:
     def forget(self) -> None:
         """Do not compare: the request itself had no answer."""
         self._future.cancel()
+
+
+def counted(score: ShadowReport, found: tuple[bool, bool, float, float]) -> ShadowReport:
+    """Return the score with one more comparison in it, as `compare_outputs` found it."""
+    agree, top1, most_abs, most_rel = found
+    return dataclasses.replace(
+        score,
+        compared=score.compared + 1,
+        agreed=score.agreed + agree,
+        top1_agreed=score.top1_agreed + top1,
+        max_abs_difference=max(score.max_abs_difference, most_abs),
+        max_rel_difference=max(score.max_rel_difference, most_rel),
+    )
 
 
 def compare_outputs(old: Outputs, new: Outputs, rtol: float, atol: float) -> tuple[bool, bool, float, float]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from . import _core
-from ._routing import Split
+from ._routing import Router, Split
 
 __all__ = ["Tap", "Tapped", "TappedModel"]
 
@@ -32,7 +32,7 @@ class Tap(Protocol):
         """Take a request's arguments, which are the caller's to change afterwards."""
 
 
-class Tapped:
+class Tapped(Router):
     """What serves a name, with a tap on it."""
 
     __slots__ = ("inner", "tap")
@@ -46,14 +46,6 @@ class Tapped:
         inner = self.inner
         model = inner.pick(key) if isinstance(inner, Split) else inner
         return TappedModel(model, self.tap) if self.tap.wants(model) else model
-
-    def infer(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
-        """Let the key's version answer."""
-        return self.pick(key).infer(inputs, outputs, timeout, priority, key, tenant)
-
-    def ask(self, door: Any, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
-        """Likewise, awaited."""
-        return self.pick(key).ask(door, inputs, outputs, timeout, priority, key, tenant)
 
 
 class TappedModel:

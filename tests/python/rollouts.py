@@ -31,7 +31,7 @@ def asked(engine: anya.Engine, key: Any = None) -> int:
     return int(engine.infer("m", X, key=key)["version"][0])
 
 
-def until(condition: Callable[[], bool], work: Callable[[int], object]) -> None:
+def work_until(condition: Callable[[], bool], work: Callable[[int], object]) -> None:
     """Work until something is so."""
     end = time.monotonic() + HUNG
     number = 0

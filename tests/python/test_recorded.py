@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from models.awkward import POISON_ROWS, poison
 from models.make_models import MODELS
-from python.rollouts import LOST, X, asked, until
-from python.support import HUNG, stats_of
+from python.rollouts import LOST, X, asked
+from python.support import HUNG, stats_of, until
 
 import anya_engine as anya
 from anya_engine._recorded import read_recorded, recorded_path
@@ -30,7 +30,7 @@ def record(engine: anya.Engine, name: str, requests: list[dict[str, Any]]) -> Pa
     path = engine.record(name, len(requests))
     for inputs in requests:
         engine.infer(name, inputs)
-    until(path.exists, lambda _: None)
+    until(path.exists)
     return path
 
 
@@ -48,11 +48,11 @@ def test_recorded_requests_are_the_ones_that_were_answered(engine: anya.Engine, 
     with pytest.raises(anya.ExecutionError):
         engine.infer("p", rows(POISON_ROWS))
     engine.submit("p", rows(3)).result(HUNG)
-    until(path.exists, lambda _: None)
+    until(path.exists)
     found = read_recorded(path)
     assert [each["i"].tolist() for each in found] == [[1, 2], [3]]
     assert all(each["i"].dtype == np.int64 for each in found)
-    until(lambda: not engine._models.tapped("p"), lambda _: None)
+    until(lambda: "p" not in engine._models._taps)
 
 
 def test_text_is_recorded_too(engine: anya.Engine, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import threading
 
 import numpy as np
 import pytest
-from python.rollouts import LOST, QUICK, X, ask_poison, asked, load_versions, until
-from python.support import HUNG
+from python.rollouts import LOST, QUICK, X, ask_poison, asked, load_versions, work_until
+from python.support import HUNG, until
 
 import anya_engine as anya
 
@@ -44,7 +44,7 @@ def test_the_loser_is_unloaded_when_its_time_is_over(engine: anya.Engine) -> Non
     """With keep_warm=0 the old version goes by itself, and rollback says that there is nothing to go back to."""
     load_versions(engine, 1, 2)
     engine.deploy("m", "2", anya.BlueGreen(keep_warm=0))
-    until(lambda: len(engine.models()) == 1, lambda _: asked(engine))
+    work_until(lambda: len(engine.models()) == 1, lambda _: asked(engine))
     with pytest.raises(anya.ConfigError, match="no longer loaded"):
         engine.rollback("m")
     assert asked(engine) == 2
@@ -66,7 +66,7 @@ def test_a_rollout_that_begins_while_a_loser_is_unloaded(engine: anya.Engine) ->
     assert unloading.wait(HUNG)
     engine.deploy("m", "3", anya.BlueGreen(keep_warm=0))
     go_on.set()
-    until(lambda: [info.version for info in engine.models()] == ["3"], lambda _: asked(engine))
+    work_until(lambda: [info.version for info in engine.models()] == ["3"], lambda _: asked(engine))
 
 
 def test_a_switch_under_load_fails_nobody(engine: anya.Engine) -> None:
@@ -104,7 +104,7 @@ def test_a_good_canary_is_promoted_with_nobody_polling(engine: anya.Engine, capl
     load_versions(engine, 1, 2)
     caplog.set_level(logging.INFO, "anya_engine")
     engine.deploy("m", "2", anya.Canary(steps=(20, 50), slo=0.2, **QUICK))
-    until(lambda: any("move=promote" in line for line in caplog.messages), lambda number: asked(engine, number))
+    work_until(lambda: any("move=promote" in line for line in caplog.messages), lambda number: asked(engine, number))
     status = engine.status("m")
     assert (status.state, status.stable, status.weights) == ("promoted", "2", {"2": 100.0})
     assert [event.move for event in status.events] == ["start", "advance", "promote"]
@@ -122,7 +122,7 @@ def test_a_bad_canary_goes_back_by_itself(poisoned: anya.Engine) -> None:
         nonlocal failed
         failed += not ask_poison(poisoned, LOST if number % 2 else 1, number)
 
-    until(lambda: poisoned.status("p").state != "progressing", ask)
+    work_until(lambda: poisoned.status("p").state != "progressing", ask)
     status = poisoned.status("p")
     assert (status.state, status.verdict, status.stable) == ("rolled_back", "failed", "1")
     assert "errors" in status.why and "against" in status.why
@@ -138,7 +138,7 @@ def test_keys_stick_and_stay_as_the_share_grows(engine: anya.Engine) -> None:
     keys = [f"user-{number}" for number in range(300)]
     before = {key: asked(engine, key) for key in keys}
     assert before == {key: asked(engine, key) for key in keys} or engine.status("m").step > 0
-    until(lambda: engine.status("m").step == 1, lambda number: asked(engine, number))
+    work_until(lambda: engine.status("m").step == 1, lambda number: asked(engine, number))
     after = {key: asked(engine, key) for key in keys}
     if engine.status("m").step == 1:
         assert all(after[key] == 2 for key in keys if before[key] == 2)
@@ -165,7 +165,7 @@ def test_a_named_version_answers_whatever_is_deployed_and_is_not_judged(poisoned
     for _ in range(200):
         with pytest.raises(anya.ExecutionError):
             poisoned.infer("p", {"i": np.array([LOST], np.int64)}, version="2")
-    until(lambda: poisoned.status("p").evidence["errors"].new > 20, lambda number: ask_poison(poisoned, 1, number))
+    work_until(lambda: poisoned.status("p").evidence["errors"].new > 20, lambda number: ask_poison(poisoned, 1, number))
     status = poisoned.status("p")
     assert status.state != "rolled_back"
     assert status.evidence["errors"].new_bad == 0
@@ -176,11 +176,11 @@ def test_without_evidence_a_canary_waits_for_somebody(engine: anya.Engine) -> No
     load_versions(engine, 1, 2)
     policy = anya.Canary(steps=(5,), interval=0.01, min_duration=0.01, max_step_duration=0.05)
     engine.deploy("m", "2", policy)
-    until(lambda: engine.status("m").state == "paused", lambda _: None)
+    until(lambda: engine.status("m").state == "paused")
     status = engine.status("m")
     assert status.verdict == "inconclusive" and "0 of 300 requests" in status.why
     assert engine.resume("m").state == "progressing"
-    until(lambda: engine.status("m").state == "paused", lambda _: None)
+    until(lambda: engine.status("m").state == "paused")
     assert engine.promote("m").stable == "2"
     assert asked(engine) == 2
 
@@ -188,7 +188,7 @@ def test_without_evidence_a_canary_waits_for_somebody(engine: anya.Engine) -> No
 def test_a_failing_canary_may_wait_instead(poisoned: anya.Engine) -> None:
     """on_failure="pause": the share stays, nothing goes further, until somebody rolls back."""
     poisoned.deploy("p", "2", anya.Canary(steps=(30,), on_failure="pause", **QUICK))
-    until(lambda: poisoned.status("p").state == "paused", lambda number: ask_poison(poisoned, LOST, number))
+    work_until(lambda: poisoned.status("p").state == "paused", lambda number: ask_poison(poisoned, LOST, number))
     status = poisoned.status("p")
     assert status.verdict == "failed" and status.weights == {"1": 70.0, "2": 30.0}
     assert poisoned.rollback("p").state == "rolled_back"
@@ -204,7 +204,7 @@ def test_a_services_own_metric_is_judged(engine: anya.Engine) -> None:
         version = asked(engine, number)
         engine.report("m", "complaints", bad=version == 2 and number % 2 == 0, key=number)
 
-    until(lambda: engine.status("m").state != "progressing", work)
+    work_until(lambda: engine.status("m").state != "progressing", work)
     status = engine.status("m")
     assert status.state == "rolled_back" and "complaints" in status.why
     engine.report("m", "complaints", bad=True, key=1)  # nobody listens any more

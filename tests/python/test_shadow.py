@@ -7,8 +7,8 @@ import asyncio
 from typing import Any
 
 import numpy as np
-from python.rollouts import LOST, X, ask_poison, asked, load_versions, until
-from python.support import HUNG
+from python.rollouts import LOST, X, ask_poison, asked, load_versions
+from python.support import HUNG, until
 
 import anya_engine as anya
 
@@ -33,7 +33,7 @@ def test_a_shadow_answers_nobody_and_is_compared(engine: anya.Engine) -> None:
         assert report is not None
         return report.compared + report.dropped
 
-    until(lambda: compared() >= 25, lambda _: None)
+    until(lambda: compared() >= 25)
     report = engine.status("m").shadow
     assert report is not None
     assert report.compared > 0 and report.agreed == 0 and report.max_abs_difference == 1.0
@@ -58,7 +58,7 @@ def test_a_callers_array_is_its_own_while_the_shadow_looks(engine: anya.Engine, 
         report = engine.status("m").shadow
         return report is not None and report.compared + report.dropped >= 50
 
-    until(done, lambda _: None)
+    until(done)
     report = engine.status("m").shadow
     assert report is not None and report.compared > 0
     assert report.agreed == report.compared == report.top1_agreed
@@ -73,6 +73,6 @@ def test_a_shadow_that_fails_is_counted_and_hurts_nobody(poisoned: anya.Engine) 
         report = poisoned.status("p").shadow
         return report is not None and report.failed + report.dropped >= 20
 
-    until(done, lambda _: None)
+    until(done)
     report = poisoned.status("p").shadow
     assert report is not None and report.failed > 0 and report.last_error == "EXECUTION_ERROR"
