@@ -197,7 +197,8 @@ def sanitize_extension(session: nox.Session, kind: str) -> None:
     shutil.copytree(ROOT / "src" / "anya_engine", package, ignore=shutil.ignore_patterns("_core*.so", "__pycache__"))
     shutil.copy2(next((build / "bindings").glob("_core*.so")), package)
     environment = {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    # A sanitizer that stops the process writes on descriptor 2: pytest must not keep that to itself.
+    command = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys"]
     if kind == "address":
         # libstdc++ with it: the sanitizer looks for the real __cxa_throw when it starts.
         environment["LD_PRELOAD"] = f"{compilers('libasan.so')} {compilers('libstdc++.so')}"

@@ -27,14 +27,15 @@ DeadlineTimer::~DeadlineTimer() {
 
 void DeadlineTimer::watch(Request& request) noexcept {
   request.retain();
-  request.watched_until = std::min(request.deadline, request.leave_at);
-  // In one order with next_wake_: either we see the time the thread is about to sleep until, or its last look at the
-  // arrivals sees us.
-  arrivals_.push(&request);
+  const Nanos until = std::min(request.deadline, request.leave_at);
   const std::size_t mine = weight(request);
+  request.watched_until = until;
+  // From here on the links of the request are the thread's. In one order with next_wake_: either we see the time the
+  // thread is about to sleep until, or its last look at the arrivals sees us.
+  arrivals_.push(&request);
   // Relaxed: only how often the thread sweeps hangs on it.
   const std::size_t arrived = arrived_weight_.fetch_add(mine, std::memory_order_relaxed) + mine;
-  if (arrived >= kSmall || request.watched_until < next_wake_.load(std::memory_order_seq_cst)) wake_.notify(1);
+  if (arrived >= kSmall || until < next_wake_.load(std::memory_order_seq_cst)) wake_.notify(1);
 }
 
 std::size_t DeadlineTimer::weight(const Request& request) noexcept {

@@ -70,6 +70,24 @@ TEST(DeadlineTimer, AnEarlierDeadlineDoesNotWaitForALaterOne) {
   EXPECT_FALSE(late->ended());
 }
 
+// A request whose time in the queue is over already belongs to the thread from the first instant, which then sets the
+// time of its second look: for ThreadSanitizer, which sees whether the watcher still reads what it has handed over.
+TEST(DeadlineTimer, OwnsWhatItWatchesAtOnce) {
+  const Watchdog watchdog("many short waits", std::chrono::seconds(60));
+  CountingOwner owner;
+  const SteadyClock clock;
+  std::vector<std::unique_ptr<ValueRequest>> requests;
+  for (int i = 0; i < 2000; ++i) {
+    requests.push_back(due(owner, clock.now() + 50 * kMillisecond));
+    requests.back()->leave_at = clock.now();
+  }
+  DeadlineTimer timer(clock, [&](Request& request) {
+    if (clock.now() >= request.deadline) end(request);
+  });
+  for (const auto& request : requests) timer.watch(*request);
+  for (const auto& request : requests) EXPECT_EQ(request->wait(anya::kNever), Request::Wait::kEnded);
+}
+
 // The end of its time in the queue comes first; whoever has left the queue by then is looked at again at the deadline.
 TEST(DeadlineTimer, LooksAtARequestAtTheEndOfItsTimeInTheQueueAndAtItsDeadline) {
   const Watchdog watchdog("two looks", std::chrono::seconds(20));
