@@ -177,23 +177,39 @@ void CallbackQueue::run() {
   }
 }
 
-std::unique_ptr<Future> submit_future(const py::object& model, const py::object& callbacks, const py::object& inputs,
-                                      const py::object& outputs, const py::object& timeout, const py::object& priority,
-                                      const py::object& key, const py::object& tenant) {
-  PyModel& target = model_of(model.ptr());
-  PyObject* const arguments[kCallArguments] = {inputs.ptr(),   outputs.ptr(), timeout.ptr(),
-                                               priority.ptr(), key.ptr(),     tenant.ptr()};
-  PyRequest* const request = make_request(model.ptr(), target, arguments, Inputs::kSnapshot);
-  if (request == nullptr) throw py::error_already_set();
-  auto future = std::make_unique<Future>(model, request, callbacks);
-  Request* only = request;
-  Status refusal;
-  if (target.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
-    set_error(refusal, target.model->info());
-    throw py::error_already_set();
+// Contract: called by the package only, positionally; returns a new reference, or null with Python's error set. By
+// hand, since a refusal as a C++ exception through pybind11 costs more than the rest of the call.
+PyObject* submit(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 1 + kCallArguments) {
+    PyErr_SetString(PyExc_TypeError, "takes callbacks, inputs, outputs, timeout, priority, key, tenant");
+    return nullptr;
   }
-  return future;
+  PyModel& model = model_of(self);
+  PyRequest* const request = make_request(self, model, arguments + 1, Inputs::kSnapshot);
+  if (request == nullptr) return nullptr;
+  try {
+    auto future = std::make_unique<Future>(py::reinterpret_borrow<py::object>(self), request,
+                                           py::reinterpret_borrow<py::object>(arguments[0]));
+    Request* only = request;
+    Status refusal;
+    if (model.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
+      set_error(refusal, model.model->info());
+      return nullptr;
+    }
+    return py::cast(std::move(future)).release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return nullptr;
 }
+
+PyMethodDef submit_definition = {
+    "submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit)), METH_FASTCALL,
+    "submit(self: anya_engine._core.Model, callbacks: anya_engine._core.CallbackQueue, inputs: object, outputs: "
+    "object, timeout: object, priority: object, key: object, tenant: object) -> anya_engine._core.Future\n\n"
+    "Queues a copy of the inputs; the answer is in the future."};
 
 }  // namespace
 
@@ -216,12 +232,11 @@ void register_future(py::module_& module) {
            "its "
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
-      .def_static("_submit", &submit_future, py::arg("model"), py::arg("callbacks"), py::arg("inputs"),
-                  py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"))
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it "
            "has "
            "ended already. What fn raises goes to sys.unraisablehook.");
+  add_fast_method(module.attr("Model"), &submit_definition);
 }
 
 }  // namespace anya::python

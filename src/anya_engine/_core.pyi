@@ -591,6 +591,19 @@ class Model:
         """
         Its counters, one snapshot.
         """
+    def submit(
+        self,
+        callbacks: CallbackQueue,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> Future:
+        """
+        Queues a copy of the inputs; the answer is in the future.
+        """
     def unload(self) -> None:
         """
         Refuses new requests, drains, stops its threads. Blocks.
@@ -662,17 +675,6 @@ class Future:
     """
     The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit.
     """
-    @staticmethod
-    def _submit(
-        model: typing.Any,
-        callbacks: typing.Any,
-        inputs: typing.Any,
-        outputs: typing.Any,
-        timeout: typing.Any,
-        priority: typing.Any,
-        key: typing.Any,
-        tenant: typing.Any,
-    ) -> Future: ...
     def add_done_callback(self, fn: collections.abc.Callable[[typing.Any], typing.Any]) -> None:
         """
         Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it has ended already. What fn raises goes to sys.unraisablehook.

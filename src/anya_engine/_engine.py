@@ -173,9 +173,7 @@ class Engine(Control, Configurable):
     ) -> _core.Future:
         """Ask and go on; the answer is in the `Future`. The inputs are copied: the caller may change them at once."""
         model = self._models.find(name, version, key)
-        if isinstance(model, TappedModel):
-            return model.submit(self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
-        return _core.Future._submit(model, self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
+        return model.submit(self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
 
     def infer_async(
         self,

@@ -92,7 +92,7 @@ class TappedModel:
         tenant: Any,
     ) -> _core.Future:
         """Show at once, since the caller may change its arrays as soon as this returns."""
-        future = _core.Future._submit(self.model, callbacks, inputs, outputs, timeout, priority, key, tenant)
+        future = self.model.submit(callbacks, inputs, outputs, timeout, priority, key, tenant)
         if seen := self._tap.ask(inputs, outputs, key, tenant):
             future.add_done_callback(lambda done: _settle(seen, done))
         return future
