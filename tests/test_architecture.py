@@ -43,6 +43,7 @@ CPP_OWNED_WORDS = {
 PURE_MODULES = {"errors", "config", "rules", "strategies", "_frozen", "_checks", "_tables", "_judge"} | {
     "_routing", "_rollout", "_retry", "_fallback", "_drift", "_plan", "_scaling",
     "repository", "_tables", "_toml", "_differences", "_state", "_goal",
+    "drift", "profile", "_distributions", "_divergence", "_features",
 }  # fmt: skip
 NOT_PURE = {
     "_core", "_cuda", "_engine", "_event_loops", "_info", "_options", "_runtime",
@@ -50,7 +51,7 @@ NOT_PURE = {
     "random", "select", "selectors", "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
 # A pure module may still take what describes a path, and config reads the one file it is named for.
-PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os"), ("repository", "os"), ("_toml", "os")}
+PURE_EXCEPTIONS = {("config", "os"), ("drift", "os"), ("_checks", "os"), ("repository", "os"), ("_toml", "os")}
 PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
