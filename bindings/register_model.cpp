@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <optional>
+
 #include "bindings.h"
+#include "drift.h"
 #include "errors.h"
 #include "placing.h"
 #include "py_model.h"
@@ -186,6 +189,19 @@ void register_model(py::module_& module) {
   type.def_property_readonly(
       "waiting", [](const PyModel& self) { return self.model->waiting(); }, "Requests in its queue.");
   type.def("info", &info_of, "What is known of it, as a dict.");
+  type.def(
+      "watch_drift", [](PyModel& self, const DriftPlan* plan) { self.model->watch_drift(plan); },
+      py::arg("plan").none(true), "Counts what is asked and answered from now on; None: no longer.");
+  type.def(
+      "take_profile",
+      [](PyModel& self) -> std::optional<py::bytes> {
+        const std::string profile = self.model->take_profile();
+        return profile.empty() ? std::nullopt : std::optional<py::bytes>(profile);
+      },
+      "The bytes of the profile.json that lay beside the model, once.");
+  type.def(
+      "take_drift", [](PyModel& self) { return taken_drift(self.model->take_drift()); },
+      "What was counted since it was last taken.");
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
   type.def(
       "reset_run_times", [](PyModel& self) { self.model->reset_run_times(); },

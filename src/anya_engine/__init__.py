@@ -7,6 +7,7 @@ Public is what this module exports, and every module whose name has no underscor
 from __future__ import annotations
 
 from .config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
+from .drift import DriftConfig, DriftReport, DriftWindow, FeatureDrift
 from .errors import (
     AnyaError,
     ApplyError,
@@ -36,6 +37,7 @@ from .errors import (
     UnsignedFile,
     UntrustedKey,
 )
+from .profile import Profile
 from .repository import RepositoryConfig, VersionPolicy
 from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
@@ -51,10 +53,14 @@ __all__ = [
     "ConfigError",
     "DeadlineExceeded",
     "DimRule",
+    "DriftConfig",
+    "DriftReport",
+    "DriftWindow",
     "Engine",
     "EngineConfig",
     "EngineStats",
     "ExecutionError",
+    "FeatureDrift",
     "FileMissing",
     "Future",
     "HashMismatch",
@@ -76,6 +82,7 @@ __all__ = [
     "OutputRule",
     "Overloaded",
     "Plan",
+    "Profile",
     "QueuePolicy",
     "RegistryExpired",
     "RegistryRollback",

@@ -18,6 +18,10 @@ __all__: list[str] = [
     "CallbackQueue",
     "Detail",
     "DimRule",
+    "DriftFeature",
+    "DriftKind",
+    "DriftPlan",
+    "DriftTensor",
     "Engine",
     "EventLoop",
     "Future",
@@ -34,6 +38,7 @@ __all__: list[str] = [
     "RunTime",
     "SessionOptions",
     "TensorCount",
+    "drift_numbers",
     "drive",
     "error_codes",
     "key_position",
@@ -515,6 +520,131 @@ class RolloutTally:
         The number of the window that this moment of time.monotonic() is in.
         """
 
+class DriftKind:
+    """
+    How a row of a tensor becomes numbers; see _features.
+
+    Members:
+
+      columns
+
+      dense
+
+      embedding
+
+      classes
+
+      tokens
+
+      text
+    """
+
+    __members__: typing.ClassVar[dict[str, DriftKind]]
+    classes: typing.ClassVar[DriftKind]
+    columns: typing.ClassVar[DriftKind]
+    dense: typing.ClassVar[DriftKind]
+    embedding: typing.ClassVar[DriftKind]
+    text: typing.ClassVar[DriftKind]
+    tokens: typing.ClassVar[DriftKind]
+    @typing.overload
+    def __eq__(self, other: DriftKind) -> bool: ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __getstate__(self) -> int: ...
+    def __hash__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __int__(self) -> int: ...
+    @typing.overload
+    def __ne__(self, other: DriftKind) -> bool: ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __str__(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class DriftFeature:
+    """
+    One histogram over one of those numbers.
+    """
+    def __init__(self) -> None: ...
+    @property
+    def bins(self) -> int: ...
+    @bins.setter
+    def bins(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def center(self) -> float: ...
+    @center.setter
+    def center(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def edges(self) -> list[float]: ...
+    @edges.setter
+    def edges(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None: ...
+    @property
+    def key_bins(self) -> list[int]: ...
+    @key_bins.setter
+    def key_bins(self, arg0: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None: ...
+    @property
+    def keys(self) -> list[float]: ...
+    @keys.setter
+    def keys(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None: ...
+    @property
+    def source(self) -> int: ...
+    @source.setter
+    def source(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class DriftTensor:
+    """
+    What is counted of an input or output.
+    """
+
+    channels_last: bool
+    is_output: bool
+    kind: DriftKind
+    def __init__(self) -> None: ...
+    @property
+    def centroid(self) -> list[float]: ...
+    @centroid.setter
+    def centroid(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None: ...
+    @property
+    def channels(self) -> int: ...
+    @channels.setter
+    def channels(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def features(self) -> list[DriftFeature]: ...
+    @features.setter
+    def features(self, arg0: collections.abc.Sequence[DriftFeature]) -> None: ...
+    @property
+    def index(self) -> int: ...
+    @index.setter
+    def index(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def numbers(self) -> int: ...
+    @numbers.setter
+    def numbers(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class DriftPlan:
+    """
+    What is counted of a model.
+    """
+    def __init__(self) -> None: ...
+    @property
+    def budget(self) -> float: ...
+    @budget.setter
+    def budget(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def sample_rate(self) -> float: ...
+    @sample_rate.setter
+    def sample_rate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def tensors(self) -> list[DriftTensor]: ...
+    @tensors.setter
+    def tensors(self, arg0: collections.abc.Sequence[DriftTensor]) -> None: ...
+
 class Model:
     """
     A loaded version. Thread-safe.
@@ -604,9 +734,21 @@ class Model:
         """
         Queues a copy of the inputs; the answer is in the future.
         """
+    def take_drift(self) -> typing.Any:
+        """
+        What was counted since it was last taken.
+        """
+    def take_profile(self) -> bytes | None:
+        """
+        The bytes of the profile.json that lay beside the model, once.
+        """
     def unload(self) -> None:
         """
         Refuses new requests, drains, stops its threads. Blocks.
+        """
+    def watch_drift(self, plan: DriftPlan) -> None:
+        """
+        Counts what is asked and answered from now on; None: no longer.
         """
     @property
     def name(self) -> str:
@@ -795,6 +937,16 @@ class AsyncDoor:
         """
         find(loop) -> the EventLoop that serves a running asyncio loop.
         """
+
+def drift_numbers(
+    tensor: DriftTensor,
+    dtype: str,
+    shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    data: typing.Any,
+) -> bytes:
+    """
+    The numbers of every row of a tensor, as live rows are made into them: float64 [rows, numbers].
+    """
 
 def drive(
     model: typing.Any,

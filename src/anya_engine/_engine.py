@@ -18,6 +18,7 @@ from ._callbacks import CallbackThread
 from ._configurable import Configurable
 from ._control import Control
 from ._deployments import Deployments
+from ._drift_watch import DriftWatches
 from ._event_loops import EventLoops
 from ._frozen import FrozenMapping
 from ._info import Attempt, EngineStats, Health, ModelHealth, Response
@@ -104,7 +105,9 @@ class Engine(Control, Configurable):
         self._deployments = Deployments(self._models, self._callbacks.queue)
         self._begin_plans()
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._deployments, self._watches)
+        self._finalizer = weakref.finalize(
+            self, _shut, self._core, self._callbacks, self._deployments, self._models.drift, self._watches
+        )
         try:
             self._applier.apply(config)
         except ApplyError as error:
@@ -232,7 +235,7 @@ class Engine(Control, Configurable):
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
         from ._prometheus import EngineCollector
 
-        return EngineCollector(self.stats)
+        return EngineCollector(self.stats, self._models.watched)
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
@@ -312,10 +315,17 @@ class Engine(Control, Configurable):
         self._models.not_found(name, version)
 
 
-def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch]) -> None:
+def _shut(
+    core: _core.Engine,
+    callbacks: CallbackThread,
+    deployments: Deployments,
+    drift: DriftWatches,
+    watches: list[Watch],
+) -> None:
     for watch in watches:
         watch.end()
     deployments.stop()
+    drift.stop()
     core.close()
     for watch in watches:
         watch.stop()

@@ -7,7 +7,7 @@ called, and which way a tensor goes. The first axis counts rows; "elements" are 
 | kind | for | numbers of a row |
 |---|---|---|
 | columns | at most 64 elements | every element |
-| dense | more: images, audio | mean, std, min, max, share of zeros, L2 norm, share of non-finite; mean of each of 2 to 4 channels; from a sample of 1536 elements at most |
+| dense | more: images, audio | mean, std, min, max, share of zeros, L2 norm, share of non-finite; mean of each of 2 to 4 channels; from a sample of 1152 elements at most |
 | embedding | a vector of floats of more than 64, or a sequence of them, which is averaged | 8 projections on fixed signs, L2 norm, cosine to the reference's mean |
 | classes | an output whose rows are probabilities | the greatest, how far it is ahead, the entropy in nats, which one it is |
 | tokens | integers of any length | how many are not 0; one of those, picked by the others |

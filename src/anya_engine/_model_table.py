@@ -15,10 +15,13 @@ from . import _checks as check
 from . import _core
 from ._core_rules import schema_reader
 from ._cuda import preload_cuda
+from ._drift_report import unwatched
+from ._drift_watch import DriftWatches, WatchedModel
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
 from ._planned_table import PlannedTable
 from ._recorded import recorded_path, replay
+from ._reference_tap import ReferenceTap
 from ._repository import full
 from ._retire import PATIENCE, retire
 from ._routing import Split
@@ -26,6 +29,7 @@ from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
 from ._taps import Tap, Tapped, TappedModel
 from .config import ModelConfig, Provider
+from .drift import DriftReport
 from .errors import ConfigError, ModelLoadError, ModelNotFound
 
 __all__ = ["ModelTable"]
@@ -41,6 +45,7 @@ class ModelTable(PlannedTable):
             it once.
         loaded: Every version, by name and version, in the order of loading. Likewise.
         loading: Versions on their way in.
+        drift: Those whose inputs and outputs are watched.
     """
 
     def __init__(self, core: _core.Engine, library: RuntimeLibrary, configs: Mapping[str, ModelConfig]) -> None:
@@ -54,6 +59,7 @@ class ModelTable(PlannedTable):
         self.serving: dict[str, _core.Model | Split[_core.Model] | Tapped] = {}
         self.loaded: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
+        self.drift = DriftWatches()
         self._begin_plans(configs)
 
     def load(
@@ -88,8 +94,13 @@ class ModelTable(PlannedTable):
         origin = "bytes" if isinstance(source, bytes) else f"'{source}'"
         read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
         model = self._core.load(*key, source, core_options(config), read_schema)
-        if isinstance(source, str):
-            self._warm_up(model, source)
+        try:
+            if isinstance(source, str):
+                self._warm_up(model, source)
+            self.drift.begin(model, config.drift)
+        except BaseException:
+            model.unload()
+            raise
         return model
 
     def announce(self, key: Key, model: _core.Model) -> ModelInfo:
@@ -187,6 +198,24 @@ class ModelTable(PlannedTable):
                 self._taps[name] = tap
             self._put(name, inner.inner if isinstance(inner, Tapped) else inner)
 
+    def drift_report(self, name: str, version: str | None) -> DriftReport:
+        """See `Engine.drift`."""
+        if version is None:
+            model = self.stable(name)
+        else:
+            model = self.loaded.get((name, version)) or self.labelled(name, version) or self.not_found(name, version)
+        watched = self.drift.of(model)
+        if watched is not None:
+            return watched.report()
+        why = "there is no reference: ModelConfig.drift names none, nor has the model's directory a profile.json"
+        tap = self._taps.get(name)
+        return unwatched(name, model.version, tap.progress if isinstance(tap, ReferenceTap) else why)
+
+    def watched(self) -> list[WatchedModel]:
+        """What is known of every version that is watched, in the order of loading."""
+        found = [self.drift.of(model) for model in self.loaded.values()]
+        return [each for each in found if each is not None]
+
     def source(self, name: str, version: str) -> str | None:
         """The path a version came from; None for bytes."""
         entry = self.entries.get((name, version))
@@ -205,12 +234,8 @@ class ModelTable(PlannedTable):
         own = recorded_path(source)
         if own.exists():
             self.recording(model.name, own)
-        try:
-            if (path := self.requests(model.name)) is not None:
-                replay(model, path)
-        except BaseException:
-            model.unload()
-            raise
+        if (path := self.requests(model.name)) is not None:
+            replay(model, path)
 
     def _put(self, name: str, target: _core.Model | Split[_core.Model]) -> None:
         tap = self._taps.get(name)

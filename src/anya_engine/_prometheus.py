@@ -12,7 +12,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from ._core import HistogramSnapshot
+from ._drift_watch import WatchedModel
 from ._info import EngineStats
+from ._prometheus_drift import drift_families
 
 __all__ = ["EngineCollector"]
 
@@ -39,8 +41,9 @@ _ERROR_TYPES = (
 class EngineCollector(Collector):
     """Reads one snapshot of the engine per scrape. Thread-safe; costs requests nothing."""
 
-    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+    def __init__(self, stats: Callable[[], EngineStats], watched: Callable[[], list[WatchedModel]]) -> None:
         self._stats = stats
+        self._watched = watched
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not take a snapshot."""
@@ -102,6 +105,7 @@ class EngineCollector(Collector):
                 _add_histogram(family, labels, getattr(model, field))
         yield from (requests, errors, depth, in_flight, workers, nonfinite, sanitized, stuck, terminated)
         yield from durations.values()
+        yield from drift_families(self._watched())
 
 
 def _seconds(name: str, documentation: str) -> HistogramMetricFamily:

@@ -19,6 +19,7 @@ from . import _checks as check
 from ._frozen import FrozenMapping
 from ._tables import build, inside, table, table_of, with_message
 from ._toml import dumps, plain
+from .drift import DriftConfig
 from .errors import ConfigError
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
@@ -170,6 +171,8 @@ class ModelConfig:
         outputs: What answers must hold, by name.
         dims: Sizes of named dimensions.
         max_rows: Rows of one request; None: as many as `max_request_bytes` allows.
+        drift: How inputs and outputs are compared with a reference; None: with the profile.json of a model directory
+            that has one, else not at all.
     """
 
     source: str | PathLike[str] | None = None
@@ -196,6 +199,7 @@ class ModelConfig:
     outputs: Mapping[str, OutputRule] = dataclasses.field(default_factory=FrozenMapping)
     dims: Mapping[str, DimRule] = dataclasses.field(default_factory=FrozenMapping)
     max_rows: int | None = None
+    drift: DriftConfig | None = None
 
     def __post_init__(self) -> None:
         if self.source is not None:
@@ -228,11 +232,14 @@ class ModelConfig:
         for field in ("batch_check_rtol", "batch_check_atol"):
             _set(self, field, check.number(field, getattr(self, field), 0.0, 1e6))
         check_rules(self)
+        if self.drift is not None:
+            check.instance("drift", self.drift, DriftConfig)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
         nested = {"batching": BatchingConfig.from_dict, "version_policy": VersionPolicy.from_dict, **RULE_TABLES}
+        nested["drift"] = DriftConfig.from_dict
         return build(cls, values, nested)
 
 
@@ -298,9 +305,13 @@ def _set(config: object, field: str, value: object) -> None:
 
 
 def _anchored(model: ModelConfig, folder: Path) -> ModelConfig:
-    if model.source is None:
-        return model
-    return dataclasses.replace(model, source=str(folder / fspath(model.source)))
+    changes: dict[str, Any] = {}
+    if model.source is not None:
+        changes["source"] = str(folder / fspath(model.source))
+    if model.drift is not None and model.drift.reference is not None:
+        reference = str(folder / fspath(model.drift.reference))
+        changes["drift"] = dataclasses.replace(model.drift, reference=reference)
+    return dataclasses.replace(model, **changes) if changes else model
 
 
 def _policies(values: Mapping[str, Any]) -> dict[Any, QueuePolicy]:

@@ -14,7 +14,7 @@ namespace anya::integrity {
 namespace {
 
 // Names that mean something else in a model directory: weights under such a name would be two things at once.
-constexpr const char* kReservedNames[] = {kModelName, kSchemaName, "model.sig", "profile.json"};
+constexpr const char* kReservedNames[] = {kModelName, kSchemaName, "model.sig", kProfileName};
 
 void check_model_size(std::uint64_t size, const ReadLimits& limits) {
   if (size <= limits.max_model_bytes) return;

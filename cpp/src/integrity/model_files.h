@@ -16,14 +16,16 @@ namespace anya::integrity {
 struct ReadLimits {
   // A model file itself: protobuf cannot hold more. Larger is kModelInvalid, the others are kModelLoadError.
   std::uint64_t max_model_bytes = (std::uint64_t{1} << 31) - 1;
-  std::uint64_t max_file_bytes = std::uint64_t{16} << 30;   // one file of external weights
-  std::uint64_t max_total_bytes = std::uint64_t{32} << 30;  // all files of one model
-  std::uint64_t max_schema_bytes = std::uint64_t{4} << 20;  // schema.toml
+  std::uint64_t max_file_bytes = std::uint64_t{16} << 30;     // one file of external weights
+  std::uint64_t max_total_bytes = std::uint64_t{32} << 30;    // all files of one model
+  std::uint64_t max_schema_bytes = std::uint64_t{4} << 20;    // schema.toml
+  std::uint64_t max_profile_bytes = std::uint64_t{64} << 20;  // profile.json
   std::size_t max_files = 1024;
 };
 
 inline constexpr char kModelName[] = "model.onnx";
 inline constexpr char kSchemaName[] = "schema.toml";
+inline constexpr char kProfileName[] = "profile.json";
 
 // One file of a model: the name it has in the model's digest, and its bytes.
 struct ModelFile {

@@ -52,6 +52,13 @@ ModelRules rules_in_force(const integrity::ModelFiles& files, const ModelOptions
   return options.rules;
 }
 
+std::string read_profile(const integrity::ModelFiles& files, const LoadSeams& seams) {
+  if (!files.single_file().empty()) return {};
+  const auto found = files.read_beside(integrity::kProfileName, seams.read.max_profile_bytes);
+  if (!found) return {};
+  return {reinterpret_cast<const char*>(found->bytes().data()), found->bytes().size()};
+}
+
 // Everything from the bytes to an open session. The bytes are gone when it returns.
 onnx::ModelWalk open_model(const ModelSource& source, const ModelOptions& options, const OpenSession& open_session,
                            const LoadSeams& seams, LoadedModel* loaded) {
@@ -64,6 +71,7 @@ onnx::ModelWalk open_model(const ModelSource& source, const ModelOptions& option
   for (const integrity::ModelFile& file : files.files()) loaded->files.push_back(file.name);
   if (seams.verify) seams.verify(files, loaded->digest);
   loaded->rules = rules_in_force(files, options);
+  loaded->profile = read_profile(files, seams);
   loaded->session = open_session(files.model(), external, options.session);
   if (loaded->session == nullptr) throw Error(ErrorCode::kModelLoadError, "no session was opened");
   return walk;

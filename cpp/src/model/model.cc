@@ -193,6 +193,39 @@ ModelStats Model::stats() const {
   return stats;
 }
 
+void Model::watch_drift(const DriftPlan* plan) {
+  const ModelSchema& of = schema();
+  if (plan != nullptr) {
+    for (const DriftTensor& tensor : plan->tensors) {
+      if (tensor.index < (tensor.is_output ? of.outputs : of.inputs).size()) continue;
+      throw Error(ErrorCode::kConfigError, "a drift plan names a tensor that the model does not have");
+    }
+  }
+  MutexLock lock(impl_->drift_mutex);
+  impl_->watching = nullptr;
+  if (plan != nullptr) {
+    const auto shards = static_cast<std::size_t>(impl_->info.instances);
+    impl_->drift.push_back(std::make_unique<DriftMonitor>(*plan, shards, *impl_->shared->clock));
+    impl_->watching = impl_->drift.back().get();
+  }
+  impl_->batcher.watch_drift(impl_->watching);
+}
+
+std::string Model::take_profile() {
+  MutexLock lock(impl_->drift_mutex);
+  return std::exchange(impl_->profile, {});
+}
+
+void Model::set_profile(std::string profile) {
+  MutexLock lock(impl_->drift_mutex);
+  impl_->profile = std::move(profile);
+}
+
+DriftCounts Model::take_drift() {
+  MutexLock lock(impl_->drift_mutex);
+  return impl_->watching == nullptr ? DriftCounts{} : impl_->watching->take();
+}
+
 void Model::reset_run_times() noexcept { impl_->batcher.reset_run_times(); }
 
 void Model::close() noexcept { impl_->batcher.close(); }

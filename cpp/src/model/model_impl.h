@@ -10,11 +10,13 @@
 #include "anya/model.h"
 #include "anya/session.h"
 #include "base/fork_guard.h"
+#include "base/mutex.h"
 #include "batching/batcher.h"
 #include "batching/deadline_timer.h"
 #include "model/admission.h"
 #include "model/rule_book.h"
 #include "model/run_times.h"
+#include "stats/drift_monitor.h"
 
 namespace anya {
 
@@ -45,6 +47,11 @@ struct Model::Impl {
   const std::unique_ptr<Session> session;
   const Admission admission;
   const Timeouts timeouts;
+  Mutex drift_mutex;
+  std::string profile GUARDED_BY(drift_mutex);
+  std::vector<std::unique_ptr<DriftMonitor>> drift
+      GUARDED_BY(drift_mutex);  // a run may still be counting in an old one
+  DriftMonitor* watching GUARDED_BY(drift_mutex) = nullptr;
   Batcher batcher;  // last: its threads end before what they use
 };
 

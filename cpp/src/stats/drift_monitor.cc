@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stats/drift_monitor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "anya/status.h"
+#include "base/hash.h"
+#include "stats/elements.h"
+
+namespace anya {
+namespace {
+
+// Until looks have been timed.
+constexpr double kFirstRate = 1.0 / 64;
+
+std::uint64_t threshold_of(double rate) noexcept {
+  return rate >= 1 ? UINT64_MAX : static_cast<std::uint64_t>(rate * 0x1p64);
+}
+
+void check(const DriftTensor& tensor, const DriftFeature& feature) {
+  const bool fits = feature.source < tensor.numbers && feature.bins > 0 &&
+                    (feature.keys.empty() ? feature.edges.size() + 1 == feature.bins
+                                          : feature.key_bins.size() == feature.keys.size()) &&
+                    std::all_of(feature.key_bins.begin(), feature.key_bins.end(),
+                                [&](std::uint32_t bin) { return bin < feature.bins; }) &&
+                    std::is_sorted(feature.edges.begin(), feature.edges.end()) &&
+                    std::is_sorted(feature.keys.begin(), feature.keys.end());
+  if (!fits) throw Error(ErrorCode::kConfigError, "a feature of a drift plan contradicts itself");
+}
+
+}  // namespace
+
+DriftMonitor::DriftMonitor(const DriftPlan& plan, std::size_t shards, const Clock& clock)
+    : sample_rate_(plan.sample_rate), budget_(plan.budget), clock_(clock) {
+  std::size_t numbers = 1;
+  std::size_t lent = 0;
+  for (const DriftTensor& tensor : plan.tensors) {
+    Watched& watched = watched_.emplace_back(tensor);
+    watched.columns = tensor.kind == DriftKind::kColumns;
+    watched.first_feature = features_;
+    for (const DriftFeature& feature : tensor.features) {
+      check(tensor, feature);
+      watched.features.emplace_back(feature);
+      watched.first_bins.push_back(bins_);
+      bins_ += feature.bins;
+      ++features_;
+    }
+    watches_inputs_ |= !tensor.is_output;
+    numbers = std::max(numbers, watched.summary.numbers());
+    lent = std::max(lent, watched.summary.lent());
+  }
+  for (std::size_t i = 0; i < shards; ++i) {
+    auto shard = std::make_unique<Shard>();
+    for (auto* bank : {&shard->active, &shard->spare}) {
+      *bank = std::make_unique<Bank>();
+      (*bank)->bins.resize(bins_);
+      (*bank)->tallies.resize(features_);
+      clear(**bank);
+    }
+    shard->numbers.resize(numbers * kRowsAtOnce);
+    shard->lent.resize(lent);
+    shard->kept = std::make_unique<std::byte[]>(kKeptBytes);
+    shard->jobs.reserve(watched_.size());
+    shard->threshold = threshold_of(sample_rate_ < 0 ? kFirstRate : sample_rate_);
+    shards_.push_back(std::move(shard));
+  }
+}
+
+void DriftMonitor::clear(Bank& bank) const noexcept {
+  std::fill(bank.bins.begin(), bank.bins.end(), 0);
+  DriftTally nothing;
+  nothing.min = std::numeric_limits<double>::infinity();
+  nothing.max = -nothing.min;
+  std::fill(bank.tallies.begin(), bank.tallies.end(), nothing);
+  bank.rows = 0;
+  bank.sampled_rows = 0;
+}
+
+bool DriftMonitor::samples(const Shard& shard, std::uint64_t id) const noexcept {
+  return hash_combine(4, id) < shard.threshold;
+}
+
+template <typename Do>
+void DriftMonitor::one_job(const Watched& watched, DType dtype, const Shape& shape, const void* data, std::size_t first,
+                           std::size_t rows, Do&& handle) noexcept {
+  const std::size_t elements = elements_of_row(shape);
+  if (rows == 0 || data == nullptr || !watched.summary.fits(dtype, shape, elements)) return;
+  const std::byte* const at = static_cast<const std::byte*>(data) + first * elements * element_size(dtype);
+  handle(Job{&watched, dtype, rows, elements, at});
+}
+
+// What of a run is to be looked at: every output, then the inputs of the sampled requests, whose time is taken.
+template <typename Do>
+DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run, Bank& bank,
+                                             Do&& handle) const noexcept {
+  Sampled sampled;
+  sampled.compute = run.compute;
+  for (const Asker& asker : run.askers) sampled.all_rows += std::max<std::int64_t>(1, asker.rows);
+  for (const Watched& watched : watched_) {
+    if (!watched.is_output) continue;
+    for (std::size_t i = 0; i < run.output_indices.size(); ++i) {
+      if (run.output_indices[i] != watched.index) continue;
+      const OutputBuffer& output = run.outputs[i];
+      one_job(watched, output.dtype, output.shape, output.data, 0, rows_in(output.shape), handle);
+    }
+  }
+  bank.rows += static_cast<std::uint64_t>(sampled.all_rows);
+  if (!watches_inputs_) return sampled;
+  std::size_t first = 0;
+  Nanos began = 0;
+  for (const Asker& asker : run.askers) {
+    const auto own = static_cast<std::size_t>(asker.rows);
+    if (samples(shard, asker.id)) {
+      if (sampled.rows == 0) began = clock_.now();
+      for (const Watched& watched : watched_) {
+        if (watched.is_output) continue;
+        const TensorView& input = run.inputs[watched.index];
+        one_job(watched, input.dtype, input.shape, input.data, first, own == 0 ? rows_in(input.shape) : own, handle);
+      }
+      sampled.rows += std::max<std::int64_t>(1, asker.rows);
+    }
+    first += own;
+  }
+  bank.sampled_rows += static_cast<std::uint64_t>(sampled.rows);
+  if (sampled.rows > 0) sampled.looked = clock_.now() - began;
+  return sampled;
+}
+
+// The rate at which looking takes its share of computing; both are remembered over some eight looks.
+void DriftMonitor::learn(Shard& shard, const Sampled& sampled) const noexcept {
+  if (sampled.rows == 0 || sample_rate_ >= 0) return;
+  const auto blend = [](double& known, Nanos took, std::int64_t rows) {
+    const double seen = static_cast<double>(std::max<Nanos>(1, took)) / static_cast<double>(rows);
+    known = known == 0 ? seen : known + (seen - known) / 8;
+  };
+  blend(shard.look_nanos, sampled.looked, sampled.rows);
+  blend(shard.run_nanos, sampled.compute, sampled.all_rows);
+  shard.threshold = threshold_of(budget_ * shard.run_nanos / shard.look_nanos);
+}
+
+void DriftMonitor::count(Shard& shard, Bank& bank, const Job& job) noexcept {
+  const Watched& watched = *job.watched;
+  const auto each_feature = [&](const auto* values, std::size_t stride, std::size_t rows, auto wide) {
+    for (std::size_t i = 0; i < watched.features.size(); ++i) {
+      const DriftBins& feature = watched.features[i];
+      feature.count(values + feature.source(), stride, rows, wide, bank.bins.data() + watched.first_bins[i],
+                    bank.tallies[watched.first_feature + i]);
+    }
+  };
+  if (watched.columns) {  // the elements are the numbers
+    with_elements(job.dtype, job.data,
+                  [&](const auto* elements, auto wide) { each_feature(elements, job.elements, job.rows, wide); });
+    return;
+  }
+  const std::size_t numbers = watched.summary.numbers();
+  const std::size_t row_bytes = job.elements * element_size(job.dtype);
+  for (std::size_t first = 0; first < job.rows; first += kRowsAtOnce) {
+    const std::size_t rows = std::min(kRowsAtOnce, job.rows - first);
+    for (std::size_t row = 0; row < rows; ++row) {
+      watched.summary.look(job.dtype, job.elements, job.data + (first + row) * row_bytes, shard.lent.data(),
+                           shard.numbers.data() + row * numbers);
+    }
+    each_feature(shard.numbers.data(), numbers, rows, [](double x) { return x; });
+  }
+}
+
+void DriftMonitor::look(std::size_t shard, const Run& run) noexcept {
+  Shard& mine = *shards_[shard];
+  MutexLock lock(mine.mutex);
+  Bank& bank = *mine.active;
+  learn(mine, each_job(mine, run, bank, [&](const Job& job) { count(mine, bank, job); }));
+}
+
+void DriftMonitor::keep(std::size_t shard, const Run& run) noexcept {
+  Shard& mine = *shards_[shard];
+  mine.kept_bytes = 0;
+  MutexLock lock(mine.mutex);
+  Bank& bank = *mine.active;
+  mine.of_kept = each_job(mine, run, bank, [&](Job job) {
+    const std::size_t bytes = job.rows * job.elements * element_size(job.dtype);
+    if (job.dtype == DType::kString || bytes > kKeptBytes - mine.kept_bytes || mine.jobs.size() == watched_.size()) {
+      count(mine, bank, job);
+      return;
+    }
+    std::byte* const copy = mine.kept.get() + mine.kept_bytes;
+    std::memcpy(copy, job.data, bytes);
+    mine.kept_bytes += (bytes + 63) / 64 * 64;  // the next one's elements are aligned, too
+    mine.kept_bytes = std::min(mine.kept_bytes, kKeptBytes);
+    job.data = copy;
+    mine.jobs.push_back(job);
+  });
+}
+
+void DriftMonitor::look_at_kept(std::size_t shard) noexcept {
+  Shard& mine = *shards_[shard];
+  MutexLock lock(mine.mutex);
+  Nanos began = 0;
+  for (const Job& job : mine.jobs) {
+    if (began == 0 && !job.watched->is_output) began = clock_.now();
+    count(mine, *mine.active, job);
+  }
+  mine.jobs.clear();
+  if (began != 0) mine.of_kept.looked += clock_.now() - began;
+  learn(mine, mine.of_kept);
+  mine.of_kept = {};
+}
+
+DriftCounts DriftMonitor::take() {
+  MutexLock one(taking_);
+  DriftCounts counts;
+  counts.bins.resize(bins_);
+  Bank nothing;
+  nothing.tallies.resize(features_);
+  clear(nothing);
+  counts.tallies = nothing.tallies;
+  for (const auto& shard : shards_) {
+    {
+      MutexLock lock(shard->mutex);
+      std::swap(shard->active, shard->spare);
+    }
+    Bank& taken = *shard->spare;
+    for (std::size_t i = 0; i < bins_; ++i) counts.bins[i] += taken.bins[i];
+    for (std::size_t i = 0; i < features_; ++i) {
+      DriftTally& all = counts.tallies[i];
+      const DriftTally& more = taken.tallies[i];
+      all.nan += more.nan;
+      all.pos_inf += more.pos_inf;
+      all.neg_inf += more.neg_inf;
+      all.sum += more.sum;
+      all.squares += more.squares;
+      all.min = std::min(all.min, more.min);
+      all.max = std::max(all.max, more.max);
+    }
+    counts.rows += taken.rows;
+    counts.sampled_rows += taken.sampled_rows;
+    clear(taken);
+  }
+  return counts;
+}
+
+}  // namespace anya
