@@ -11,6 +11,7 @@ there for long, is a warning.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -106,7 +107,7 @@ def needed(feature: FeatureProfile) -> int:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """One window of one feature. `large`: certain and not small. Both false where there was too little to judge."""
+    """One window of one feature; PSI is NaN where only NaN could be judged. `large`: certain and not small."""
 
     psi: float
     threshold: float
@@ -124,9 +125,8 @@ def judge(features: Sequence[FeatureProfile], windows: Sequence[Counts], rule: R
         if features[i].n and window.n >= needed(features[i]):
             by_size.setdefault(len(window.bins), []).append(i)
         elif features[i].n and window.n + window.nonfinite >= needed(features[i]):
-            verdicts[i] = _with_nonfinite(Verdict(0.0, 0.0, window.n, False, False, ""), features[i], window, rule)
-            if not verdicts[i].significant:  # type: ignore[union-attr]
-                verdicts[i] = None
+            odd = _with_nonfinite(Verdict(math.nan, math.nan, window.n, False, False, ""), features[i], window, rule)
+            verdicts[i] = odd if odd.significant else None
     for size, members in by_size.items():  # thousands of features are a few operations on tables
         reference = np.stack([bins_of(features[i]) for i in members])
         current = np.stack([windows[i].bins for i in members])

@@ -67,7 +67,8 @@ def _why(features: Sequence[FeatureDrift], state: State) -> str:
         return "the reference has no features"
     mine = [feature for feature in features if feature.state == state]
     if state == "OK":
-        return f"{len(mine)} of {len(features)} features are as in the reference, the others have too few values"
+        rest = "" if len(mine) == len(features) else ", the others have too few values"
+        return f"{len(mine)} of {len(features)} features are as in the reference{rest}"
     first = max(mine, key=lambda feature: feature.statistic if feature.statistic == feature.statistic else -1.0)
     return f"{len(mine)} of {len(features)} features; {first.tensor}{first.feature}: {first.why}"
 

@@ -23,7 +23,7 @@ from .drift import DriftConfig, DriftReport
 from .errors import ConfigError
 from .profile import Profile
 
-__all__ = ["CONFIDENCE_EDGES", "DriftWatches", "WatchedModel"]
+__all__ = ["CONFIDENCE_EDGES", "DriftWatches", "WatchedModel", "check_fit"]
 
 _log = logging.getLogger("anya_engine")
 
@@ -223,6 +223,7 @@ def _plan(
     profile: Profile, info: Any, config: DriftConfig
 ) -> tuple[_core.DriftPlan, list[FeatureWatch], list[tuple[int, float]], list[int]]:
     """The core's plan; the features that are judged; of all that is counted the bins and centre; the extra ones."""
+    check_fit(profile, info)
     plan = _core.DriftPlan()
     plan.sample_rate = -1.0 if config.sample_rate is None else config.sample_rate
     plan.budget = config.budget
@@ -236,8 +237,6 @@ def _plan(
         names = names_of(tensor.kind, tensor.shape)
         features = []
         for feature in tensor.features:
-            if feature.path not in names:
-                raise ConfigError(f"profile: {tensor.name} has no {feature.path}", field=tensor.name)
             features.append(core_feature(feature, names.index(feature.path)))
             watches.append(FeatureWatch(feature))
             sizes.append((features[-1].bins, features[-1].center))
@@ -254,6 +253,21 @@ def _plan(
         tensors.append(made)
     plan.tensors = tensors
     return plan, watches, sizes, extras
+
+
+def check_fit(profile: Profile, info: Any) -> None:
+    """Refuse a profile whose tensors are not the model's (`info`: its inputs and outputs as name, dtype, shape).
+
+    Raises:
+        ConfigError: It is of another model.
+    """
+    for tensor in profile.tensors:
+        specs = info["inputs" if tensor.role == "input" else "outputs"]
+        _place_of(tensor.name, tensor.role, tensor.dtype, tensor.shape, specs)
+        names = names_of(tensor.kind, tensor.shape)
+        for feature in tensor.features:
+            if feature.path not in names:
+                raise ConfigError(f"profile: {tensor.name} has no {feature.path}", field=tensor.name)
 
 
 def _extra(made: _core.DriftTensor, profile: Profile) -> tuple[_core.DriftTensor, list[_core.DriftFeature]]:
