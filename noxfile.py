@@ -2,7 +2,7 @@
 """Every check of the project, each one command: `nox -s NAME`; `nox -l` lists them.
 
 Needed on the machine: Python, a C++20 compiler and OpenSSL's headers. Everything else comes from PyPI, but for
-what two sessions need of Debian: `relacy` and `memcheck`.
+what three sessions need of Debian: `relacy`, `memcheck` and `peers`.
 """
 
 from __future__ import annotations
@@ -231,6 +231,14 @@ def relacy(session: nox.Session) -> None:
     session.run("cmake", "--build", str(build), "--parallel", JOBS, "--target", "anya_relacy")
     for model in sorted((ROOT / "tests" / "relacy").glob("*_model.cc")):
         session.run(str(build / "tests" / "relacy" / model.stem), *session.posargs, external=True)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Look with the programs that our files are for: reports in a real browser (Debian's `chromium`)."""
+    debian(session, "chromium", "chromium")
+    install(session, "test")
+    session.run("pytest", "tests/peers", *session.posargs)
 
 
 # What allocates, parses or hands memory between threads; the rest would only repeat it.

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A watched model: what the core counts is what arrays say, references come and are refused, versions stand apart."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models.make_models import MODELS
+from models.parts import const, model, value
+from onnx import helper
+from prometheus_client import CollectorRegistry
+from python.support import floats, until
+
+import anya_engine as anya
+from anya_engine import _core
+from anya_engine._drift_counts import counts_of_arrays, numbers_of
+from anya_engine._info import TensorSpec
+from anya_engine._profile_build import build_profile
+from anya_engine.profile import Profile
+
+#: Everything is looked at, and nothing closes a window by itself.
+ALL = anya.DriftConfig(sample_rate=1.0, window=3600.0)
+
+
+def classifier(classes: int = 4) -> bytes:
+    """x [N, 5] -> p [N, classes], the softmax of a fixed layer; x itself comes out as same."""
+    weights = np.random.default_rng(1).standard_normal((5, classes)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Softmax", ["h"], ["p"], axis=-1),
+        helper.make_node("Identity", ["x"], ["same"]),
+    ]
+    outputs = [value("p", ["N", classes]), value("same", ["N", 5])]
+    return model(nodes, [value("x", ["N", 5])], outputs, [const("w", weights)])
+
+
+def profile_of(engine: anya.Engine, name: str, inputs: dict[str, Any], **more: Any) -> Profile:
+    """The profile of rows that a loaded model answers."""
+    info = next(each for each in engine.models() if each.name == name)
+    return build_profile(
+        model=name,
+        version=info.version,
+        digest=info.digest,
+        inputs=inputs,
+        outputs=engine.infer(name, inputs),
+        specs=(info.inputs, info.outputs),
+        **more,
+    )
+
+
+@pytest.fixture
+def watched(engine: anya.Engine, tmp_path: Path) -> Any:
+    """Loads a classifier as "m" beside a reference of so many rows, which it returns."""
+
+    def load(rows: int = 4000, config: anya.DriftConfig = ALL, labels: Any = None) -> Profile:
+        engine.load("plain", classifier())
+        profile = profile_of(engine, "plain", {"x": floats(rows, 5, seed=1)}, labels=labels)
+        (tmp_path / "model.onnx").write_bytes(classifier())
+        (tmp_path / "profile.json").write_text(profile.to_json())
+        engine.load("m", tmp_path, config=anya.ModelConfig(drift=config))
+        return profile
+
+    return load
+
+
+def told(report: anya.DriftReport) -> list[tuple[str, str, tuple[int, ...], float]]:
+    """What was counted of each feature."""
+    return [(f.tensor, f.feature, f.counts, f.nonfinite) for f in report.features]
+
+
+@pytest.mark.parametrize("way", ["infer", "batched", "submit", "async"])
+def test_the_core_counts_what_arrays_say(engine: anya.Engine, watched: Any, way: str) -> None:
+    """Every feature's counts are those of NumPy over the same rows, in place, in a batch and alone on a worker."""
+    profile = watched()
+    x = floats(600, 5, seed=2)
+    x[::50, 3] = np.nan
+    x[7, 1], x[9, 1] = np.inf, -np.inf
+    parts = [x[i : i + 3] for i in range(0, len(x), 3)]
+    if way == "infer":
+        for part in parts:
+            engine.infer("m", part)
+    elif way == "submit":
+        for part in parts:
+            engine.submit("m", part).result()
+    elif way == "batched":
+        for future in [engine.submit("m", part) for part in parts]:
+            future.result()
+    else:
+
+        async def ask() -> None:
+            await asyncio.gather(*(engine.infer_async("m", part) for part in parts))
+
+        asyncio.run(ask())
+    until(lambda: engine.drift("m").rows == len(x), "the last batch is counted after its answers are out")
+    report = engine.drift("m")
+    assert report.sampled_rows == len(x)
+    expected = counts_of_arrays(profile, {"x": x}, engine.infer("plain", x))
+    assert [counts for _, _, counts, _ in told(report)] == [tuple(counts.bins.tolist()) for counts in expected]
+    for feature, counts in zip(report.features, expected, strict=True):
+        assert feature.nonfinite == counts.nonfinite / (counts.n + counts.nonfinite)
+        if feature.kind == "numeric":
+            seen = [feature.mean, feature.std]
+            np.testing.assert_allclose(seen, [counts.moments.mean, counts.moments.std], rtol=1e-6, atol=1e-9)
+
+
+def test_from_ok_to_drift(engine: anya.Engine, watched: Any) -> None:
+    """As in the reference: OK. Windows of other rows: WARN, WARN, DRIFT; the metrics say the same."""
+    watched(config=dataclasses.replace(ALL, window_rows=400))
+    drift = engine._models.drift
+    assert engine.drift("m").state == "INSUFFICIENT"
+    engine.infer("m", floats(400, 5, seed=3))
+    drift.poll(0.0)
+    assert engine.drift("m").state == "OK"
+    states = []
+    for seed in range(3):
+        engine.infer("m", floats(400, 5, seed=seed) + 1)
+        drift.poll(0.0)
+        states.append(engine.drift("m").state)
+    assert states == ["WARN", "WARN", "DRIFT"]
+    report = engine.drift("m")
+    assert "for 3 windows in a row" in report.why
+    worst = max(report.features, key=lambda feature: feature.statistic)
+    assert worst.statistic > worst.threshold and len(worst.history) == 4
+    registry = CollectorRegistry()
+    registry.register(engine.collector())
+    labels = {"model": "m", "version": "1", "tensor": worst.tensor, "feature": worst.feature}
+    assert registry.get_sample_value("anya_drift_state", labels) == 2
+    assert registry.get_sample_value("anya_drift_psi", labels) == worst.statistic
+    assert registry.get_sample_value("anya_drift_psi_threshold", labels) == worst.threshold
+    assert registry.get_sample_value("anya_drift_samples", labels) == 400
+    model = {"model": "m", "version": "1"}
+    assert registry.get_sample_value("anya_prediction_confidence_count", model) == 1600
+    assert registry.get_sample_value("anya_prediction_entropy_count", model) == 1600
+    by_class = [
+        sample.value for family in registry.collect() if family.name == "anya_predictions" for sample in family.samples
+    ]
+    assert sum(by_class) == 1600
+
+
+def test_sampling_is_reproducible_and_outputs_are_all_counted(engine: anya.Engine, watched: Any) -> None:
+    """A rate of 0.25 looks at about a quarter of the requests' inputs and at all outputs; at 0 at no input."""
+    watched(config=dataclasses.replace(ALL, sample_rate=0.25))
+    for i in range(400):
+        engine.infer("m", floats(1, 5, seed=i))
+    report = engine.drift("m")
+    assert report.rows == 400
+    assert 60 <= report.sampled_rows <= 140
+    assert {f.n for f in report.features if f.role == "input"} == {report.sampled_rows}
+    assert {f.n for f in report.features if f.role == "output"} == {400}
+
+
+def test_the_same_numbers_give_the_same_sample(tmp_path: Path) -> None:
+    """Two engines that are asked the same look at the same requests."""
+    counted = []
+    for _ in range(2):
+        with anya.Engine() as engine:
+            engine.load("plain", classifier())
+            (tmp_path / "p.json").write_text(profile_of(engine, "plain", {"x": floats(500, 5)}).to_json())
+            config = anya.DriftConfig(reference=tmp_path / "p.json", sample_rate=0.2)
+            engine.load("m", classifier(), config=anya.ModelConfig(drift=config))
+            for i in range(300):
+                engine.infer("m", floats(1, 5, seed=i))
+            counted.append(told(engine.drift("m")))
+    assert counted[0] == counted[1]
+
+
+def test_a_canary_is_read_beside_the_stable(engine: anya.Engine, watched: Any) -> None:
+    """Each version has a report of its own; the newer one's says that the reference is of another version."""
+    profile = watched()
+    other = classifier() + b"\x32\x04note"  # a doc_string: other bytes, the same answers
+    reference = anya.DriftConfig(reference=None)
+    engine.load("m", other, version="2", config=anya.ModelConfig(drift=reference))
+    assert engine.drift("m", "2").state == "INSUFFICIENT" and "no reference" in engine.drift("m", "2").why
+    path = Path(engine._models.source("m", "1") or "") / "profile.json"
+    engine.load("m", other, version="3", config=anya.ModelConfig(drift=dataclasses.replace(ALL, reference=path)))
+    engine.deploy("m", "3", anya.Canary(steps=(50,), min_requests=10**9))
+    for i in range(2000):
+        engine.infer("m", floats(2, 5, seed=i), key=i)
+    stable, canary = engine.drift("m", "1"), engine.drift("m", "3")
+    assert (stable.version, canary.version) == ("1", "3")
+    assert stable.rows + canary.rows == 4000 and min(stable.rows, canary.rows) > 1000
+    assert (stable.state, canary.state) == ("OK", "OK")
+    assert stable.note == "" and profile.digest[:12] in canary.note
+    assert engine.drift("m").version == "1"
+
+
+def test_a_profile_of_another_model_is_refused(engine: anya.Engine, watched: Any, tmp_path: Path) -> None:
+    """Other tensors, other types, other widths: refused at load, naming the tensor; nothing stays loaded."""
+    profile = watched()
+    place = tmp_path / "other.json"
+    config = anya.ModelConfig(drift=anya.DriftConfig(reference=place))
+    for changed, words in (
+        ({"name": "q"}, "no input 'q'"),
+        ({"dtype": "float64"}, "float64"),
+        ({"shape": ("N", 6)}, "['N', 6]"),
+    ):
+        first = dataclasses.replace(profile.tensors[0], **changed)
+        place.write_text(dataclasses.replace(profile, tensors=(first, *profile.tensors[1:])).to_json())
+        with pytest.raises(anya.ConfigError, match="another model") as caught:
+            engine.load("x", classifier(), config=config)
+        assert words in str(caught.value)
+    place.unlink()
+    with pytest.raises(anya.ConfigError, match="No such file"):
+        engine.load("x", classifier(), config=config)
+    assert [info.name for info in engine.models()] == ["plain", "m"]
+    with pytest.raises(anya.ConfigError, match=r"profile\.json is no JSON"):
+        (tmp_path / "profile.json").write_text("{")
+        engine.load("x", tmp_path)
+
+
+def test_off_means_off(engine: anya.Engine, watched: Any) -> None:
+    """With enabled=False not even a profile.json turns the watching on."""
+    watched(config=anya.DriftConfig(enabled=False))
+    engine.infer("m", floats(4, 5))
+    assert engine.drift("m").features == ()
+
+
+def test_a_reference_is_captured_from_traffic(engine: anya.Engine, load: Any, tmp_path: Path) -> None:
+    """The next rows become the reference: written down, compared with from then on; the tap is gone afterwards."""
+    engine.load("m", classifier())
+    path = tmp_path / "captured.json"
+    engine.capture_reference("m", 500, path=path)
+    with pytest.raises(anya.ConfigError, match="being copied"):
+        engine.capture_reference("m", 500)
+    for i in range(50):
+        engine.infer("m", floats(5, 5, seed=i))
+    assert "250 of 500 rows" in engine.drift("m").why
+    for i in range(50):
+        engine.infer("m", {"x": floats(5, 5, seed=50 + i)}, outputs=["p"])  # not everything: left out
+    assert "250 of 500 rows" in engine.drift("m").why
+    for i in range(50):
+        engine.submit("m", floats(5, 5, seed=50 + i)).result()
+    until(lambda: engine.drift("m").reference != "", "the profile")
+    assert Profile.from_json(path.read_bytes()).rows == 500
+    assert engine.drift("m").rows == 0
+    engine.infer("m", floats(2000, 5, seed=9))
+    assert engine.drift("m").rows == 2000
+
+
+def test_estimated_accuracy_falls_with_confidence(engine: anya.Engine, watched: Any) -> None:
+    """On the reference's own rows the estimate is the accuracy; on rows that leave the model unsure it is lower."""
+    x = floats(4000, 5, seed=1)
+    engine.load("first", classifier())
+    p = engine.infer("first", x)["p"]
+    rng = np.random.default_rng(2)
+    labels = np.where(rng.random(4000) < p.max(axis=1), p.argmax(axis=1), (p.argmax(axis=1) + 1) % 4)
+    watched(labels=labels)
+    accuracy = float((p.argmax(axis=1) == labels).mean())
+    engine.infer("m", x)
+    report = engine.drift("m")
+    assert report.reference_accuracy == pytest.approx(accuracy)
+    assert report.estimated_accuracy == pytest.approx(accuracy, abs=0.002)
+    engine.infer("m", x[:3999] * 0.2)
+    unsure = engine.drift("m").estimated_accuracy
+    assert unsure is not None and unsure < accuracy - 0.1
+
+
+def test_text_and_categories(engine: anya.Engine, load: Any, tmp_path: Path) -> None:
+    """Strings are watched by length and, when they come back, by value; one that the reference lacks is unseen."""
+    load("strings", name="plain")
+    spec = engine.models()[0].inputs
+    name = spec[0].name
+    words = np.random.default_rng(4).choice(["yes", "no", "größer"], size=1000, p=[0.5, 0.3, 0.2]).astype(object)
+    rows = words.reshape(-1, *(axis for axis in spec[0].shape[1:] if isinstance(axis, int)))
+    profile = profile_of(engine, "plain", {name: rows})
+    (tmp_path / "p.json").write_text(profile.to_json())
+    config = anya.ModelConfig(drift=dataclasses.replace(ALL, reference=tmp_path / "p.json"))
+    engine.load("m", MODELS["strings"](), config=config)
+    engine.infer("m", {name: rows})
+    engine.infer("m", {name: np.full_like(rows[:100], "maybe")})
+    features = {f.feature: f for f in engine.drift("m").features if f.role == "input"}
+    by_value = next(f for f in features.values() if f.kind == "categorical")
+    assert by_value.categories[:3] == ("yes", "no", "größer")
+    assert by_value.counts[-1] == 100
+    assert by_value.unseen == pytest.approx(100 / (len(rows) + 100))
+    length = next(f for f in features.values() if f.feature.endswith("@length"))
+    assert length.reference_mean == pytest.approx(np.mean([len(word) for word in words]), rel=0.1)
+
+
+def tensor_profile(name: str, dtype: str, shape: tuple[Any, ...], array: Any, *, is_input: bool = True) -> Any:
+    """The profile of one tensor."""
+    spec = TensorSpec(name=name, dtype=dtype, shape=shape)
+    sides = ({name: array}, {}) if is_input else ({}, {name: array})
+    specs = ([spec], []) if is_input else ([], [spec])
+    profile = build_profile(model="m", version="1", digest="", inputs=sides[0], outputs=sides[1], specs=specs)
+    return profile.tensors[0]
+
+
+def numbers(tensor: Any, array: Any) -> Any:
+    """What the core makes of each row."""
+    return numbers_of(tensor, array)
+
+
+def test_images_are_summed_up() -> None:
+    """A small image's numbers are NumPy's; a large one's, from a sample, are near; NaN is a share of its own."""
+    rng = np.random.default_rng(5)
+    for size, tolerance in ((8, 1e-9), (224, 0.08)):
+        x = rng.uniform(0, 1, (2, 3, size, size)).astype(np.float32)
+        x[:, 1] *= 2
+        for array in (x, np.ascontiguousarray(x.transpose(0, 2, 3, 1))):
+            made = numbers(tensor_profile("x", "float32", ("N", *array.shape[1:]), array), array)
+            flat = x.reshape(2, -1).astype(np.float64)
+            channels = x.reshape(2, 3, -1).mean(axis=2, dtype=np.float64)
+            norms = np.linalg.norm(flat, axis=1)
+            np.testing.assert_allclose(made[:, 0], flat.mean(axis=1), rtol=tolerance)
+            np.testing.assert_allclose(made[:, 1], flat.std(axis=1), rtol=tolerance)
+            np.testing.assert_allclose(made[:, 5], norms, rtol=tolerance)
+            np.testing.assert_allclose(made[:, 7:], channels, rtol=tolerance)
+            if size == 8:
+                np.testing.assert_array_equal(made[:, 2:4], np.stack([flat.min(1), flat.max(1)], 1))
+    x = rng.uniform(1, 2, (1, 1, 8, 16)).astype(np.float32)
+    x[0, 0, 0, :4] = np.nan
+    x[0, 0, 1, :8] = 0
+    made = numbers(tensor_profile("x", "float32", ("N", 1, 8, 16), x), x)[0]
+    np.testing.assert_allclose(made[[0, 4, 6]], [np.nanmean(x), 8 / 128, 4 / 128], rtol=1e-6)
+
+
+def test_embeddings_are_projected() -> None:
+    """Norm and cosine are NumPy's; projections keep distances on average; a sequence of vectors is averaged."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(0.3, 1, (50, 100)).astype(np.float32)
+    tensor = tensor_profile("e", "float32", ("N", 100), x)
+    made = numbers(tensor, x)
+    centroid = x.mean(axis=0, dtype=np.float64)
+    norms = np.linalg.norm(x, axis=1)
+    np.testing.assert_allclose(made[:, 8], norms, rtol=1e-5)
+    np.testing.assert_allclose(made[:, 9], x @ centroid / norms / np.linalg.norm(centroid), rtol=1e-4, atol=1e-5)
+    assert 0.7 < (made[:, :8] ** 2).sum() / 8 / ((x**2).sum() / 100) < 1.4
+    sequence = np.stack([x, x + 2, x - 2], axis=1)
+    pooled = numbers(tensor_profile("e", "float32", ("N", "S", 100), sequence), sequence)
+    np.testing.assert_allclose(pooled[:, :9], made[:, :9], rtol=1e-3, atol=1e-4)
+
+
+def test_classes_and_tokens() -> None:
+    """Entropy, margin and class are NumPy's; a row of ids is its length and one of its ids, padding never."""
+    rng = np.random.default_rng(7)
+    p = rng.dirichlet(np.full(37, 0.2), 40)
+    p[3] = np.eye(37)[5]
+    made = numbers(tensor_profile("p", "float64", ("N", 37), p, is_input=False), p)
+    ranked = np.sort(p, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.nansum(p * np.log(p), axis=1)
+    expected = np.stack([ranked[:, -1], ranked[:, -1] - ranked[:, -2], entropy, p.argmax(axis=1)], 1)
+    np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-5)
+    ids = rng.integers(1, 30_000, (300, 20))
+    for row, length in enumerate(rng.integers(0, 21, 300)):
+        ids[row, length:] = 0
+    tokens = numbers(tensor_profile("ids", "int64", ("N", "S"), ids), ids)
+    np.testing.assert_array_equal(tokens[:, 0], (ids != 0).sum(axis=1))
+    assert set(tokens[tokens[:, 0] == 0, 1]) <= {-1.0}
+    some = tokens[tokens[:, 0] > 0, 1]
+    assert some.min() >= 0 and some.max() == 31 and len(np.unique(some)) == 32
+
+
+def test_a_plan_that_lies_is_refused(load: Any, engine: anya.Engine) -> None:
+    """The core refuses a plan whose bins, sources or tensors are not there, before it counts anything."""
+    load("tiny")
+    core = engine._models.stable("tiny")
+
+    def plan(tensor_changes: dict[str, Any], feature_changes: dict[str, Any]) -> _core.DriftPlan:
+        tensor, feature, made = _core.DriftTensor(), _core.DriftFeature(), _core.DriftPlan()
+        tensor.numbers, feature.edges, feature.bins = 64, [0.0], 2
+        for target, changes in ((tensor, tensor_changes), (feature, feature_changes)):
+            for field, given in changes.items():
+                setattr(target, field, given)
+        tensor.features = [feature]
+        made.tensors = [tensor]
+        return made
+
+    core.watch_drift(plan({}, {}))
+    for wrong in (
+        ({"index": 1}, {}),
+        ({}, {"bins": 5}),
+        ({}, {"source": 64}),
+        ({}, {"edges": [1.0, 0.0], "bins": 3}),
+        ({}, {"keys": [1.0], "key_bins": [2], "edges": []}),
+        ({"kind": _core.DriftKind.embedding, "numbers": 2}, {}),
+    ):
+        with pytest.raises(anya.ConfigError):
+            core.watch_drift(plan(*wrong))
+    core.watch_drift(None)
+
+
+def test_integer_columns() -> None:
+    """A column of few whole numbers is categorical with its rare ones together; of many, or of floats, numeric."""
+    rng = np.random.default_rng(8)
+    few, many = rng.integers(0, 3, (500, 1)), rng.integers(0, 1000, (500, 1))
+    assert tensor_profile("c", "int64", ("N", 1), few).features[0].kind == "categorical"
+    assert tensor_profile("c", "int64", ("N", 1), many).features[0].kind == "numeric"
+    constant = tensor_profile("c", "float32", ("N", 1), np.full((500, 1), 0.1, np.float32)).features[0]
+    assert constant.counts == (0, 500, 0)
+    nothing = tensor_profile("c", "float32", ("N", 1), np.full((500, 1), np.nan, np.float32)).features[0]
+    assert (nothing.n, nothing.nan, nothing.edges) == (0, 500, ())
