@@ -41,6 +41,7 @@ DriftMonitor::DriftMonitor(const DriftPlan& plan, std::size_t shards, const Cloc
     Watched& watched = watched_.emplace_back(tensor);
     watched.columns = tensor.kind == DriftKind::kColumns;
     watched.first_feature = features_;
+    watched.number = watched_.size() - 1;
     for (const DriftFeature& feature : tensor.features) {
       check(tensor, feature);
       watched.features.emplace_back(feature);
@@ -59,6 +60,10 @@ DriftMonitor::DriftMonitor(const DriftPlan& plan, std::size_t shards, const Cloc
       (*bank)->bins.resize(bins_);
       (*bank)->tallies.resize(features_);
       clear(**bank);
+    }
+    for (const Watched& watched : watched_) {
+      Pending& pending = shard->pending.emplace_back();
+      if (watched.columns) pending.rows.resize(kRowsAtOnce * watched.summary.numbers() * kMostElement);
     }
     shard->numbers.resize(numbers * kRowsAtOnce);
     shard->lent.resize(lent);
@@ -141,20 +146,20 @@ void DriftMonitor::learn(Shard& shard, const Sampled& sampled) const noexcept {
   shard.threshold = threshold_of(budget_ * shard.run_nanos / shard.look_nanos);
 }
 
-void DriftMonitor::count(Shard& shard, Bank& bank, const Job& job) noexcept {
-  const Watched& watched = *job.watched;
-  const auto each_feature = [&](const auto* values, std::size_t stride, std::size_t rows, auto wide) {
+void DriftMonitor::count_columns(const Watched& watched, Bank& bank, DType dtype, const void* data,
+                                 std::size_t rows) noexcept {
+  with_elements(dtype, data, [&](const auto* elements, auto wide) {
     for (std::size_t i = 0; i < watched.features.size(); ++i) {
       const DriftBins& feature = watched.features[i];
-      feature.count(values + feature.source(), stride, rows, wide, bank.bins.data() + watched.first_bins[i],
-                    bank.tallies[watched.first_feature + i]);
+      feature.count(elements + feature.source(), watched.summary.numbers(), rows, wide,
+                    bank.bins.data() + watched.first_bins[i], bank.tallies[watched.first_feature + i]);
     }
-  };
-  if (watched.columns) {  // the elements are the numbers
-    with_elements(job.dtype, job.data,
-                  [&](const auto* elements, auto wide) { each_feature(elements, job.elements, job.rows, wide); });
-    return;
-  }
+  });
+}
+
+void DriftMonitor::count(Shard& shard, Bank& bank, const Job& job) noexcept {
+  const Watched& watched = *job.watched;
+  if (watched.columns) return count_columns(watched, bank, job.dtype, job.data, job.rows);
   const std::size_t numbers = watched.summary.numbers();
   const std::size_t row_bytes = job.elements * element_size(job.dtype);
   for (std::size_t first = 0; first < job.rows; first += kRowsAtOnce) {
@@ -163,15 +168,35 @@ void DriftMonitor::count(Shard& shard, Bank& bank, const Job& job) noexcept {
       watched.summary.look(job.dtype, job.elements, job.data + (first + row) * row_bytes, shard.lent.data(),
                            shard.numbers.data() + row * numbers);
     }
-    each_feature(shard.numbers.data(), numbers, rows, [](double x) { return x; });
+    for (std::size_t i = 0; i < watched.features.size(); ++i) {
+      const DriftBins& feature = watched.features[i];
+      feature.count(
+          shard.numbers.data() + feature.source(), numbers, rows, [](double x) { return x; },
+          bank.bins.data() + watched.first_bins[i], bank.tallies[watched.first_feature + i]);
+    }
   }
+}
+
+// REQUIRES: the shard's lock.
+void DriftMonitor::count_soon(Shard& shard, Bank& bank, const Job& job) noexcept {
+  const Watched& watched = *job.watched;
+  Pending& pending = shard.pending[watched.number];
+  if (!watched.columns || job.rows * 2 > kRowsAtOnce) return count(shard, bank, job);
+  if (pending.count + job.rows > kRowsAtOnce || pending.dtype != job.dtype) {
+    count_columns(watched, bank, pending.dtype, pending.rows.data(), pending.count);
+    pending.count = 0;
+  }
+  const std::size_t row_bytes = job.elements * element_size(job.dtype);
+  std::memcpy(pending.rows.data() + pending.count * row_bytes, job.data, job.rows * row_bytes);
+  pending.count += job.rows;
+  pending.dtype = job.dtype;
 }
 
 void DriftMonitor::look(std::size_t shard, const Run& run) noexcept {
   Shard& mine = *shards_[shard];
   MutexLock lock(mine.mutex);
   Bank& bank = *mine.active;
-  learn(mine, each_job(mine, run, bank, [&](const Job& job) { count(mine, bank, job); }));
+  learn(mine, each_job(mine, run, bank, [&](const Job& job) { count_soon(mine, bank, job); }));
 }
 
 void DriftMonitor::keep(std::size_t shard, const Run& run) noexcept {
@@ -219,6 +244,12 @@ DriftCounts DriftMonitor::take() {
   for (const auto& shard : shards_) {
     {
       MutexLock lock(shard->mutex);
+      for (const Watched& watched : watched_) {
+        Pending& pending = shard->pending[watched.number];
+        if (pending.count == 0) continue;
+        count_columns(watched, *shard->active, pending.dtype, pending.rows.data(), pending.count);
+        pending.count = 0;
+      }
       std::swap(shard->active, shard->spare);
     }
     Bank& taken = *shard->spare;

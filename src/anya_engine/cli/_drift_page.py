@@ -125,18 +125,17 @@ def _steps(feature: FeatureDrift) -> str:
     edges = list(feature.edges)
     if not edges:
         return '<p class="empty">The reference has no values.</p>'
-    widths = sorted(b - a for a, b in pairwise(edges)) or [abs(edges[0]) * 0.1 or 1.0]
-    margin = max(2 * widths[len(widths) // 2], 0.12 * (edges[-1] - edges[0])) or 1.0
-    if not edges[0] - margin < edges[0] < edges[-1] + margin or edges[-1] - edges[0] < margin * 1e-9:
-        return _bars(feature)  # a constant: its bins have no width that could be drawn
+    span = edges[-1] - edges[0]
+    widths = sorted(right - left for left, right in pairwise(edges))
+    if not widths or widths[0] < span / 400:
+        return _bars(feature)  # a value that stands for a whole bin has no width that could be drawn
+    margin = max(2 * widths[len(widths) // 2], 0.12 * span)
     ends = [edges[0] - margin, *edges, edges[-1] + margin]
 
     def x(value: float) -> float:
         return _LEFT + (value - ends[0]) / (ends[-1] - ends[0]) * (_WIDTH - 2 * _LEFT)
 
-    # Bins that hardly have a width would be towers: none is drawn higher than what a tenth of a bin's mean width makes.
-    least = (ends[-1] - ends[0]) / len(feature.counts) / 10
-    sizes = [max(b - a, least) for a, b in pairwise(ends)]
+    sizes = [right - left for left, right in pairwise(ends)]
     before = [share / size for share, size in zip(_shares(feature.reference_counts), sizes, strict=True)]
     now = [share / size for share, size in zip(_shares(feature.counts), sizes, strict=True)]
     top = max([*before, *now]) or 1.0
@@ -175,8 +174,14 @@ def _bin_name(feature: FeatureDrift, i: int) -> str:
     return f"{low} to {high}"
 
 
+def _label(feature: FeatureDrift, i: int) -> str:
+    if feature.categories:
+        return feature.categories[i]
+    return f"≤{_short(feature.edges[i])}" if i < len(feature.edges) else "more"
+
+
 def _bars(feature: FeatureDrift) -> str:
-    """A pair of bars for each category."""
+    """A pair of bars for each bin."""
     before, now = _shares(feature.reference_counts), _shares(feature.counts)
     top = max([*before, *now]) or 1.0
     floor, step = _HEIGHT - _BOTTOM, (_WIDTH - 2 * _LEFT) / len(before)
@@ -190,10 +195,10 @@ def _bars(feature: FeatureDrift) -> str:
                 f'<rect class="{name}" x="{left + offset * step:.1f}" y="{floor - height:.1f}" '
                 f'width="{0.4 * step:.1f}" height="{height:.1f}">{title}</rect>'
             )
-        room = int(step / 6)  # characters that fit under a pair
-        if room >= 1:
-            label = _bin_name(feature, i) if len(_bin_name(feature, i)) <= room else ""
-            parts.append(f'<text x="{left + step / 2:.1f}" y="{_HEIGHT - 5:.1f}" text-anchor="middle">{label}</text>')
+        label = _label(feature, i)
+        if 7 * len(label) <= step:
+            text = escape(label)
+            parts.append(f'<text x="{left + step / 2:.1f}" y="{_HEIGHT - 5:.1f}" text-anchor="middle">{text}</text>')
     axis = f'<line class="axis" x1="{_LEFT}" y1="{floor}" x2="{_WIDTH - _LEFT}" y2="{floor}"/>'
     return _svg("".join(parts) + axis, f"{feature.tensor} {feature.feature}: reference against now")
 
