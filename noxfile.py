@@ -212,7 +212,7 @@ def sanitize_extension(session: nox.Session, kind: str) -> None:
     fixed = ["setarch", platform.machine(), "-R"]
     if kind == "thread" and subprocess.run([*fixed, "true"], check=False).returncode == 0:
         command = fixed + command
-    files = ("infer", "async", "async_ends", "future", "chaos", "lifecycle", "batching", "bad_input")
+    files = ("infer", "async", "async_ends", "future", "chaos", "lifecycle", "batching", "bad_input", "drift_watch")
     tests = [f"tests/python/test_{name}.py" for name in files]
     session.run(*command, *tests, external=True, env=environment)
 
