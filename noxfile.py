@@ -39,10 +39,7 @@ def group(*names: str) -> list[str]:
 
 def sources(*places: str) -> list[Path]:
     """Return every file below these places that belongs to the project."""
-    files: list[Path] = []
-    for place in places:
-        path = ROOT / place
-        files += [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    files = [each for place in places for each in (ROOT / place, *(ROOT / place).rglob("*")) if each.is_file()]
     return [each for each in files if "__pycache__" not in each.parts]
 
 
@@ -126,8 +123,8 @@ def floor(session: nox.Session) -> None:
     ctest(
         session, "tests", arguments=("-R", "^(api|error|real_load|runtime|schema|session|session_options|value)_test")
     )
-    files = ("infer", "bad_models", "batching", "async", "lifecycle")
-    session.run("pytest", *(f"tests/python/test_{name}.py" for name in files))
+    names = ("infer", "bad_models", "batching", "async", "lifecycle")
+    session.run("pytest", *(f"tests/python/test_{name}.py" for name in names))
 
 
 @nox.session
@@ -163,9 +160,8 @@ def debian(session: nox.Session, package: str, brings: str) -> None:
 
 def compilers(library: str) -> str:
     """Return the path of a library that belongs to the C++ compiler."""
-    compiler = os.environ.get("CXX", "c++")
-    done = subprocess.run([compiler, f"-print-file-name={library}"], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    command = [os.environ.get("CXX", "c++"), f"-print-file-name={library}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @nox.session

@@ -200,7 +200,15 @@ void register_model(py::module_& module) {
       },
       "The bytes of the profile.json that lay beside the model, once.");
   type.def(
-      "take_drift", [](PyModel& self) { return taken_drift(self.model->take_drift()); },
+      "take_drift",
+      [](PyModel& self) {
+        DriftCounts counts;
+        {
+          const py::gil_scoped_release release;  // a look may be under way
+          counts = self.model->take_drift();
+        }
+        return taken_drift(counts);
+      },
       "What was counted since it was last taken.");
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
   type.def(

@@ -55,7 +55,7 @@ PURE_EXCEPTIONS = {("config", "os"), ("drift", "os"), ("_checks", "os"), ("repos
 PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
-    *("_core_rules", "_drift_counts", "_drift_watch", "_reference"),
+    *("_core_rules", "_drift_counts", "_drift_plan", "_drift_watch", "_reference"),
     *("_callbacks", "_control", "_deployment", "_deployments", "_shadow", "_taps", "_comparison", "_recorded"),
 }
 # Libraries that one module speaks to, or two, so that replacing them is a small change.

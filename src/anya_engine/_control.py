@@ -183,7 +183,9 @@ class Control:
 
         Raises:
             ModelNotFound: No such model or version.
+            Unavailable: The engine is closed, or this is a forked child.
         """
+        self._check_usable()
         return self._models.drift_report(name, version)
 
     def capture_reference(self, name: str, n: int = 10_000, *, path: str | PathLike[str] | None = None) -> None:

@@ -235,7 +235,8 @@ class Engine(Control, Configurable):
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
         from ._prometheus import EngineCollector
 
-        return EngineCollector(self.stats, self._models.watched)
+        # A lock of the parent's threads may be held for ever in a forked child.
+        return EngineCollector(self.stats, lambda: self._models.watched() if self._core.is_owner_process else [])
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from .._drift import Counts, Rule, Verdict, estimated_accuracy, judge, needed
 from .._drift_counts import counts_of_arrays
+from .._drift_plan import check_fit
 from .._drift_report import report_of
-from .._drift_watch import check_fit
 from ..drift import DriftReport, DriftWindow, State
 from ..errors import ConfigError
 from ..profile import FeatureProfile, Profile
