@@ -60,17 +60,18 @@ def load_both(engine: anya.Engine, of: Subject, folder: Path) -> None:
 @pytest.mark.parametrize("name", ["tiny", "minilm, 32 tokens"])
 def test_throughput(versus: Versus, engine: anya.Engine, tmp_path: Path, name: str) -> None:
     """With inputs, outputs and metrics watched, 64 tasks of one loop lose 2 % of their answers per second at most."""
-    of = subject(name, rows=CLIENTS)
+    clients = 4 if versus.quick else CLIENTS
+    of = subject(name, rows=clients)
     load_both(engine, of, tmp_path)
     seconds = 0.02 if versus.quick else 0.25 if name == "tiny" else 1.0
 
     def side(runner: asyncio.Runner, model: str) -> Callable[[], Figures]:
         infer = partial(engine.infer_async, model)
-        return lambda: of.checked(runner.run(closed_loop(infer, of.feeds, clients=CLIENTS, seconds=seconds)))
+        return lambda: of.checked(runner.run(closed_loop(infer, of.feeds, clients=clients, seconds=seconds)))
 
     with asyncio.Runner() as runner:
         sides = {model: side(runner, model) for model in ("plain", "watched")}
-        took = versus.measure(in_turn(sides), repeats=15)
+        took = versus.measure(in_turn(sides), repeats=3 if versus.quick else 15)
     report = engine.drift("watched")
     assert report.rows > 0
     versus.compare(
