@@ -54,7 +54,7 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (is_lent) keep_for_drift(*drift, instance, *requests.front(), ended_at - started_at);
   for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
   if (drift != nullptr) {
-    signal_all(instance);  // those who wait come first
+    if (!instance.in_place) signal_all(instance);  // those who wait come first
     if (is_lent) {
       drift->look_at_kept(number_of(instance));
     } else {
@@ -75,15 +75,16 @@ void Batcher::keep_for_drift(DriftMonitor& monitor, Instance& instance, const Re
 // REQUIRES: the requests are held, by this thread's caller or by the queue.
 void Batcher::look_for_drift(DriftMonitor& monitor, Instance& instance, std::span<Request* const> requests,
                              Nanos compute) noexcept {
+  const Request& first = *requests.front();
+  if (requests.size() == 1) {
+    const DriftMonitor::Asker asker{first.id, first.rows};
+    monitor.look(number_of(instance), {{&asker, 1}, first.inputs, first.outputs, first.output_indices, compute});
+    return;
+  }
   instance.askers.clear();
   for (const Request* request : requests) instance.askers.push_back({request->id, request->rows});
-  const Request& first = *requests.front();
-  DriftMonitor::Run run{instance.askers, instance.inputs, instance.outputs, first.output_indices, compute};
-  if (requests.size() == 1) {
-    run.inputs = first.inputs;
-    run.outputs = first.outputs;
-  }
-  monitor.look(number_of(instance), run);
+  monitor.look(number_of(instance),
+               {instance.askers, instance.inputs, instance.outputs, first.output_indices, compute});
 }
 
 // For the judge of a rollout: what the version itself answered or failed to.
