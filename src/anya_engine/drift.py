@@ -14,8 +14,8 @@ from ._tables import build
 __all__ = ["DriftConfig", "DriftReport", "DriftWindow", "FeatureDrift"]
 
 #: "OK": as in the reference, as far as can be told. "WARN": different beyond chance, but little or not for long.
-# "DRIFT": : different beyond chance, by more than `psi_floor`, in several windows in a row. "INSUFFICIENT": too few
-# values to tell.
+#: "DRIFT": different beyond chance, by more than `psi_floor`, in several windows in a row. "INSUFFICIENT": too few
+#: values to tell.
 State: TypeAlias = Literal["OK", "WARN", "DRIFT", "INSUFFICIENT"]
 
 
@@ -29,7 +29,8 @@ class DriftConfig:
         enabled: False: not even a profile.json turns the watching on.
         sample_rate: Share of the requests whose inputs are looked at; None: as many as `budget` allows. Which ones
             follows from their numbers, so that the same requests give the same sample. Outputs are all looked at.
-        budget: Share of the computing time that looking at inputs may take.
+        budget: Share of the computing time that looking may take. Outputs are looked at whatever it takes; inputs get
+            what that leaves, a tenth of the budget at least.
         window: Seconds after which what was counted is judged, if it is enough.
         window_rows: Rows after which it is judged sooner.
         consecutive: Windows in a row that must differ before the state is "DRIFT".

@@ -51,7 +51,7 @@ struct DriftTensor {
 struct DriftPlan {
   std::vector<DriftTensor> tensors;
   double sample_rate = -1;  // share of the requests whose inputs are looked at; negative: by the budget
-  double budget = 0.01;     // share of the computing time that looking at inputs may take
+  double budget = 0.01;     // share of the computing time for looking; inputs get what outputs leave, or a tenth
 };
 
 // What was counted of one feature.

@@ -103,7 +103,13 @@ DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run,
                                              Do&& handle) const noexcept {
   Sampled sampled;
   sampled.compute = run.compute;
-  for (const Asker& asker : run.askers) sampled.all_rows += std::max<std::int64_t>(1, asker.rows);
+  bool any = false;
+  for (const Asker& asker : run.askers) {
+    sampled.all_rows += std::max<std::int64_t>(1, asker.rows);
+    any |= watches_inputs_ && samples(shard, asker.id);
+  }
+  bank.rows += static_cast<std::uint64_t>(sampled.all_rows);
+  const Nanos began = any ? clock_.now() : 0;
   for (const Watched& watched : watched_) {
     if (!watched.is_output) continue;
     for (std::size_t i = 0; i < run.output_indices.size(); ++i) {
@@ -112,14 +118,12 @@ DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run,
       one_job(watched, output.dtype, output.shape, output.data, 0, rows_in(output.shape), handle);
     }
   }
-  bank.rows += static_cast<std::uint64_t>(sampled.all_rows);
-  if (!watches_inputs_) return sampled;
+  if (!any) return sampled;
+  const Nanos middle = clock_.now();
   std::size_t first = 0;
-  Nanos began = 0;
   for (const Asker& asker : run.askers) {
     const auto own = static_cast<std::size_t>(asker.rows);
     if (samples(shard, asker.id)) {
-      if (sampled.rows == 0) began = clock_.now();
       for (const Watched& watched : watched_) {
         if (watched.is_output) continue;
         const TensorView& input = run.inputs[watched.index];
@@ -130,20 +134,25 @@ DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run,
     first += own;
   }
   bank.sampled_rows += static_cast<std::uint64_t>(sampled.rows);
-  if (sampled.rows > 0) sampled.looked = clock_.now() - began;
+  sampled.outputs = middle - began;
+  sampled.inputs = clock_.now() - middle;
   return sampled;
 }
 
-// The rate at which looking takes its share of computing; both are remembered over some eight looks.
+// The rate at which looking takes its share of computing. Outputs are looked at in any case: inputs get what they
+// leave, a tenth of all at least. Each is remembered over some sixteen looks, of which a few count the rows that have
+// waited.
 void DriftMonitor::learn(Shard& shard, const Sampled& sampled) const noexcept {
   if (sampled.rows == 0 || sample_rate_ >= 0) return;
   const auto blend = [](double& known, Nanos took, std::int64_t rows) {
     const double seen = static_cast<double>(std::max<Nanos>(1, took)) / static_cast<double>(rows);
-    known = known == 0 ? seen : known + (seen - known) / 8;
+    known = known == 0 ? seen : known + (seen - known) / 16;
   };
-  blend(shard.look_nanos, sampled.looked, sampled.rows);
+  blend(shard.input_nanos, sampled.inputs, sampled.rows);
+  blend(shard.output_nanos, sampled.outputs, sampled.all_rows);
   blend(shard.run_nanos, sampled.compute, sampled.all_rows);
-  shard.threshold = threshold_of(budget_ * shard.run_nanos / shard.look_nanos);
+  const double all = budget_ * shard.run_nanos;
+  shard.threshold = threshold_of(std::max(all - shard.output_nanos, all / 10) / shard.input_nanos);
 }
 
 void DriftMonitor::count_columns(const Watched& watched, Bank& bank, DType dtype, const void* data,
@@ -222,13 +231,17 @@ void DriftMonitor::keep(std::size_t shard, const Run& run) noexcept {
 void DriftMonitor::look_at_kept(std::size_t shard) noexcept {
   Shard& mine = *shards_[shard];
   MutexLock lock(mine.mutex);
-  Nanos began = 0;
+  const bool any = mine.of_kept.rows > 0;
+  const Nanos began = any ? clock_.now() : 0;
+  Nanos middle = began;
   for (const Job& job : mine.jobs) {
-    if (began == 0 && !job.watched->is_output) began = clock_.now();
-    count(mine, *mine.active, job);
+    count_soon(mine, *mine.active, job);
+    if (any && job.watched->is_output) middle = clock_.now();
   }
   mine.jobs.clear();
-  if (began != 0) mine.of_kept.looked += clock_.now() - began;
+  if (!any) return;
+  mine.of_kept.outputs += middle - began;
+  mine.of_kept.inputs += clock_.now() - middle;
   learn(mine, mine.of_kept);
   mine.of_kept = {};
 }

@@ -86,11 +86,12 @@ class DriftMonitor {
     std::size_t elements = 0;  // of a row
     const std::byte* data = nullptr;
   };
-  // What looking at the inputs of a run took.
+  // What looking at a run took, of whose inputs some were looked at.
   struct Sampled {
-    std::int64_t rows = 0;
-    Nanos looked = 0;
+    std::int64_t rows = 0;  // whose inputs
     std::int64_t all_rows = 0;
+    Nanos inputs = 0;
+    Nanos outputs = 0;
     Nanos compute = 0;
   };
   struct alignas(64) Shard {
@@ -106,8 +107,9 @@ class DriftMonitor {
     std::vector<Job> jobs;
     Sampled of_kept;
     std::uint64_t threshold = 0;  // requests whose hash is below it are sampled
-    double look_nanos = 0;        // of a row's inputs, learned
-    double run_nanos = 0;         // of a row, likewise
+    double input_nanos = 0;       // of a row's inputs, learned
+    double output_nanos = 0;      // of its outputs, likewise
+    double run_nanos = 0;         // of its run, likewise
   };
 
   void clear(Bank& bank) const noexcept;

@@ -195,11 +195,29 @@ TEST(DriftMonitor, TheBudgetSetsTheRate) {
   const Rows rows({0.5, 1});
   for (std::uint64_t id = 0; id < 100'000; ++id) {
     const DriftMonitor::Asker asker{id, 1};
-    monitor.look(0, rows.run({&asker, 1}, 10'000));  // 1 % of it is a tenth of a look
+    monitor.look(0, rows.run({&asker, 1}, 110'000));  // of 1 % of it the clock's first step leaves a tenth of a look
   }
   const double rate = static_cast<double>(monitor.take().sampled_rows) / 100'000;
   EXPECT_GT(rate, 0.09);
   EXPECT_LT(rate, 0.11);
+}
+
+TEST(DriftMonitor, OutputsComeFirstInTheBudget) {
+  struct SlowClock : anya::Clock {
+    anya::Nanos now() const noexcept override { return at.fetch_add(1000); }
+    mutable std::atomic<anya::Nanos> at{1};
+  } clock;
+  for (const auto& [compute, expected] : {std::pair{1'000'000, 1.0}, {150'000, 0.5}, {50'000, 0.05}}) {
+    DriftMonitor monitor({{columns(false), columns(true)}, -1.0, 0.01}, 1, clock);
+    const Rows rows({0.5, 1});
+    for (std::uint64_t id = 0; id < 100'000; ++id) {
+      const DriftMonitor::Asker asker{id, 1};
+      monitor.look(0, rows.run({&asker, 1}, compute));  // each half of a look takes 1000
+    }
+    const double rate = static_cast<double>(monitor.take().sampled_rows) / 100'000;
+    EXPECT_GT(rate, 0.9 * expected);
+    EXPECT_LT(rate, 1.1 * expected);
+  }
 }
 
 TEST(DriftMonitor, AShapeThatIsNotThePlansIsNotCounted) {
