@@ -41,7 +41,7 @@ CPP_OWNED_WORDS = {
 
 # Python: what needs nothing but its arguments. `_core` is the extension.
 PURE_MODULES = {"errors", "config", "rules", "strategies", "_frozen", "_checks", "_tables", "_judge"} | {
-    "_routing", "_rollout", "_retry", "_fallback", "_drift", "_plan", "_scaling",
+    "_routing", "_rollout", "_rollout_state", "_retry", "_fallback", "_drift", "_plan", "_scaling",
     "repository", "_tables", "_toml", "_differences", "_state", "_goal",
 }  # fmt: skip
 NOT_PURE = {
@@ -55,7 +55,8 @@ PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
     "_core_rules",
-    *("_callbacks", "_control", "_deployment", "_deployments", "_shadow", "_taps", "_comparison", "_recorded"),
+    *("_callbacks", "_control", "_shadow", "_taps", "_comparison", "_recorded"),
+    *("_canary", "_deployments", "_rollout_book"),
 }
 # Libraries that one module speaks to, so that replacing them is a change of one file.
 OWNED_LIBRARIES = {"prometheus_client": {"_prometheus"}, "ctypes": {"_cuda"}, "rich": {"_progress"}}

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Collection, Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Protocol
 
 from ._frozen import FrozenMapping
@@ -50,8 +51,9 @@ class Applier:
         lock: Held from the look at the disk until its plan has been carried out; requests never take it.
     """
 
-    def __init__(self, table: ModelTable, rollouts: Rollouts) -> None:
+    def __init__(self, table: ModelTable, rollouts: Rollouts, process_group: str | PathLike[str] | None = None) -> None:
         self._table = table
+        self._process_group = process_group
         self.lock = threading.RLock()
         self.config = EngineConfig()
         self.meant: Mapping[str, str] = {}
@@ -59,6 +61,7 @@ class Applier:
 
     def plan(self, config: EngineConfig) -> Plan:
         """See `Engine.plan`."""
+        self._check(config)
         now, found = self._table.state(), look(config)
         return described(now, goal(now, config, found), config, found)
 
@@ -74,6 +77,7 @@ class Applier:
         self, config: EngineConfig, found: Found, now: State, wanted: State, meant: Mapping[str, str]
     ) -> Plan:
         """Bring the engine from `now` to `wanted`, which is what can be had of `config`; `meant` is to serve by it."""
+        self._check(config)
         with self.lock:
             made = described(now, wanted, config, found)
             for name in self.rollouts.in_progress():
@@ -85,13 +89,27 @@ class Applier:
             gone = _Undertaking(self._table, now, wanted, made.steps).run()
             self.config, self.meant = config, meant
             for step in made.steps:
-                if isinstance(step, Unload):
-                    self.rollouts.withdraw(*step.entry.key)
-                elif isinstance(step, Switch):
-                    self.rollouts.forget(step.name)
+                try:
+                    if isinstance(step, Unload):
+                        self.rollouts.withdraw(*step.entry.key)
+                    elif isinstance(step, Switch):
+                        self.rollouts.forget(step.name)
+                except AnyaError as error:  # it is done, only the other processes have not been told
+                    _log.error("%s", error)
+                if isinstance(step, Switch):
                     _log.info("switched model=%s version=%s before=%s", step.name, step.version, step.old)
             retire(gone)
             return made
+
+    def _check(self, config: EngineConfig) -> None:
+        if config.process_group != self._process_group:
+            raise ConfigError(
+                f"process_group: must be what the engine was made with, {self._process_group!r}, as long as it lives, "
+                f"got {config.process_group!r}",
+                field="process_group",
+                limit=self._process_group,
+                value=config.process_group,
+            )
 
 
 def described(now: State, wanted: State, config: EngineConfig, found: Found) -> Plan:

@@ -28,8 +28,8 @@ class Configurable:
     _applier: Applier
     _watches: list[Watch]  # one at most; a list because the engine's finalizer holds it
 
-    def _begin_plans(self) -> None:
-        self._applier = Applier(self._models, self._deployments)
+    def _begin_plans(self, process_group: str | PathLike[str] | None) -> None:
+        self._applier = Applier(self._models, self._deployments, process_group)
         self._config_file: Path | None = None  # that the engine was made from
         self._watches = []
         self._watch_lock = threading.Lock()

@@ -53,7 +53,9 @@ class Control:
             ConfigError: The configuration cannot be had, for example a provider that is not installed.
         """
         self._check_usable()
-        return self._models.load(name, source, version, config)
+        info = self._models.load(name, source, version, config)
+        self._deployments.join()
+        return info
 
     def unload(self, name: str, version: str | None = None) -> None:
         """Take a version, or all versions of a name, out of service; drain it; free it. Blocks without the GIL.
@@ -168,7 +170,9 @@ class Control:
 
         Raises:
             ModelNotFound: No such model.
+            Unavailable: This process is a fork of the one that made the engine.
         """
+        self._check_process()
         return self._deployments.status(name)
 
     def reset_run_times(self, name: str | None = None) -> None:
@@ -190,5 +194,8 @@ class Control:
     def _check_usable(self) -> None:
         if self._closed:
             raise Unavailable("the engine is closed; make a new one")
+        self._check_process()
+
+    def _check_process(self) -> None:
         if not self._core.is_owner_process:
             raise Unavailable("this process is a fork of the one that made the engine; make a new Engine here")

@@ -495,6 +495,14 @@ class RolloutTally:
         """
         Counts in this writable buffer, which other processes may share; `window` in seconds.
         """
+    def clear(self, window: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Forgets the counts of a window, which makes room for the eighth after it.
+        """
+    def look(self, window: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        The counts of a window: by version (old, new) and kind (units, bad, at_risk, first_bad); durations as (stratum, old, new); and how many answers were left out.
+        """
     def reported(
         self,
         is_new: bool,
@@ -505,10 +513,6 @@ class RolloutTally:
     ) -> None:
         """
         Counts what the service says about a key; metrics are numbered from 1.
-        """
-    def take(self, window: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
-        """
-        Takes the counts of a window that is over: by version (old, new) and kind (units, bad, at_risk, first_bad); durations as (stratum, old, new); and how many answers were left out.
         """
     def window_at(self, now: typing.SupportsFloat | typing.SupportsIndex) -> int:
         """

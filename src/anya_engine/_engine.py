@@ -9,7 +9,7 @@ import logging
 import sys
 import weakref
 from collections.abc import Coroutine, Mapping
-from os import PathLike
+from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -22,6 +22,7 @@ from ._event_loops import EventLoops
 from ._frozen import FrozenMapping
 from ._info import Attempt, EngineStats, Health, ModelHealth, Response
 from ._model_table import ModelTable
+from ._process_group import ProcessGroup
 from ._runtime import find_runtime
 from ._taps import TappedModel
 from ._watch import Watch
@@ -101,12 +102,14 @@ class Engine(Control, Configurable):
         self._closed = False
         self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
         self._models = ModelTable(self._core, library, config.models)
-        self._deployments = Deployments(self._models, self._callbacks.queue)
-        self._begin_plans()
+        group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
+        self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
+        self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
         self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._deployments, self._watches)
         try:
             self._applier.apply(config)
+            self._deployments.join()
         except ApplyError as error:
             self.close()
             raise error.__cause__ or error from None  # nothing was there that could have been kept

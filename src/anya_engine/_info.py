@@ -255,6 +255,8 @@ class RolloutStatus:
         evidence: By metric.
         shadow: What was compared; None when there is no shadow.
         rollback_to: The version that `rollback` would give the traffic to; None: there is none.
+        out_of_step: Why this process does not answer as its group does, for example because a version is not loaded
+            here; "" when it does.
         events: What happened, oldest first; the last hundred.
     """
 
@@ -271,4 +273,5 @@ class RolloutStatus:
     evidence: Mapping[str, MetricEvidence] = dataclasses.field(default_factory=dict)
     shadow: ShadowReport | None = None
     rollback_to: str | None = None
+    out_of_step: str = ""
     events: tuple[RolloutEvent, ...] = ()

@@ -168,9 +168,10 @@ class ModelTable(PlannedTable):
             self._stable[name] = model
             self._put(name, model)
 
-    def route(self, name: str, split: Split[_core.Model]) -> None:
-        """Let two versions share the traffic; who serves the name stays who it is."""
+    def route(self, name: str, stable: str, split: Split[_core.Model]) -> None:
+        """Let two versions share the traffic; `stable` serves the name."""
         with self._lock:
+            self._stable[name] = self.model(name, stable)
             self._put(name, split)
 
     def tap(self, name: str, tap: Tap | None) -> None:

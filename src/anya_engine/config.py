@@ -244,10 +244,13 @@ class EngineConfig:
         models: Configuration by model name. An entry with a `source` is loaded when the engine starts; one without
             is what later loads of that name use, and versions of that name in the repository.
         repository: A directory of models and versions; all its models are loaded.
+        process_group: A folder that the engines of several processes name to go through rollouts together: one of
+            theirs, on one machine, made where there is none. None: rollouts are each process's own.
     """
 
     models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=FrozenMapping)
     repository: RepositoryConfig | None = None
+    process_group: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         check.mapping("models", self.models)
@@ -260,6 +263,8 @@ class EngineConfig:
         _set(self, "models", FrozenMapping(self.models))
         if self.repository is not None:
             check.instance("repository", self.repository, RepositoryConfig)
+        if self.process_group is not None:
+            _set(self, "process_group", check.path("process_group", self.process_group))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EngineConfig:
@@ -285,7 +290,8 @@ class EngineConfig:
         repository = config.repository
         if repository is not None:
             repository = dataclasses.replace(repository, path=str(folder / fspath(repository.path)))
-        return dataclasses.replace(config, models=models, repository=repository)
+        group = None if config.process_group is None else str(folder / fspath(config.process_group))
+        return dataclasses.replace(config, models=models, repository=repository, process_group=group)
 
     def to_toml(self) -> str:
         """The file that `from_toml` reads as this configuration; what has its default is left out."""
