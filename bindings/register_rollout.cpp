@@ -99,10 +99,9 @@ void register_rollout(py::module_& module) {
           },
           py::arg("is_new"), py::arg("metric"), py::arg("key"), py::arg("bad"), py::arg("now"),
           "Counts what the service says about a key; metrics are numbered from 1.")
-      .def(
-          "look", &look, py::arg("window"),
-          "The counts of a window: by version (old, new) and kind (units, bad, at_risk, first_bad); durations as "
-          "(stratum, old, new); and how many answers were left out.")
+      .def("look", &look, py::arg("window"),
+           "The counts of a window: by version (old, new) and kind (units, bad, at_risk, first_bad); durations as "
+           "(stratum, old, new); and how many answers were left out.")
       .def("clear", &RolloutTally::clear, py::arg("window"),
            "Forgets the counts of a window, which makes room for the eighth after it.");
   if (PyModule_AddFunctions(module.ptr(), functions) != 0) throw py::error_already_set();

@@ -20,10 +20,10 @@ from ._comparison import compare, refuse_other_schema
 from ._deployment import Deployment, ShadowDeployment
 from ._info import RolloutStatus
 from ._model_table import ModelTable
-from ._process_group import ProcessGroup
+from ._process_group import LOCK, ProcessGroup
 from ._recorded import Recorder, recorded_path
 from ._rollout_book import RolloutBook
-from .errors import AnyaError, ConfigError, ModelNotFound, Unavailable
+from .errors import ConfigError, ModelNotFound, Unavailable
 from .strategies import BlueGreen, Canary, Shadow, Strategy
 
 __all__ = ["Deployments"]
@@ -56,6 +56,7 @@ class Deployments:
         self._clock = clock
         self._changed = threading.Condition()  # its lock protects all below
         self._book = RolloutBook(table, callbacks, group, wall, draw, self._unload_later)
+        self._stalls: dict[str, str] = {}  # why a rollout does not go on, by name
         self._thread: threading.Thread | None = None
         self._stopped = False
 
@@ -151,7 +152,8 @@ class Deployments:
         stable = self._table.stable(name).version
         with self._changed:
             self._book.refresh()
-            deployment, trouble = self._book.latest.get(name), self._book.troubles.get(name, "")
+            deployment = self._book.latest.get(name)
+            trouble = self._book.troubles.get(name) or self._stalls.get(name, "")
             if deployment is None:
                 return RolloutStatus(
                     name=name, state="idle", stable=stable, weights={stable: 100.0}, out_of_step=trouble
@@ -203,16 +205,7 @@ class Deployments:
         """Do what is due; return when the next thing is (of `clock`)."""
         with self._changed:
             self._book.refresh()
-            for name, deployment in list(self._book.latest.items()):
-                if _due(deployment) <= self._clock():
-                    try:
-                        with self._book.changing(name, 0):
-                            self._advance(name)
-                    except Unavailable as error:  # another process is about to do it, or it is tried again
-                        _log.debug("rollout model=%s %s", name, error)
-                    except AnyaError as error:
-                        _log.error("rollout model=%s cannot be looked after: %s", name, error)
-            return self._due()
+            return min((self._tend(name) for name in list(self._book.latest)), default=math.inf)
 
     def stop(self) -> None:
         """End the thread and the membership; rollouts stay as they are. Idempotent."""
@@ -231,18 +224,27 @@ class Deployments:
             yield
             self._changed.notify()
 
-    def _advance(self, name: str) -> None:
-        """Do what is due of one rollout, unless another process has done it."""
-        deployment, now = self._book.latest.get(name), self._clock()
-        if deployment is None:
-            return
-        deployment.tick(now)
-        if deployment.loser is not None and deployment.loser[1] <= now:
-            self._unload_later(name, deployment.loser[0])
-            deployment.loser = None
-
-    def _due(self) -> float:
-        return min(map(_due, self._book.latest.values()), default=math.inf)
+    def _tend(self, name: str) -> float:
+        """Do what is due of one rollout, unless another process is about to; return when the next thing is."""
+        now = self._clock()
+        if _due(self._book.latest[name]) > now:
+            return _due(self._book.latest[name])
+        try:
+            with self._book.changing(name, 0):
+                rollout = self._book.latest.get(name)
+                if rollout is None:
+                    return math.inf
+                rollout.tick(now)
+                if rollout.loser is not None and rollout.loser[1] <= now:
+                    self._unload_later(name, rollout.loser[0])
+                    rollout.loser = None
+        except (ConfigError, Unavailable) as error:
+            if error.field != LOCK and str(error) != self._stalls.get(name):
+                _log.error("rollout model=%s stands still: %s", name, error)
+                self._stalls[name] = str(error)
+            return now + POLL
+        self._stalls.pop(name, None)
+        return _due(rollout)
 
     def _check(self, name: str, new: _core.Model, strategy: Strategy) -> tuple[Deployment | None, _core.Model]:
         """Refuse what cannot be deployed; return the deployment before and the version that serves."""
@@ -305,20 +307,14 @@ class Deployments:
 
     def _run(self) -> None:
         longest = POLL if self._book.is_shared else 3600.0
-        while True:
-            failed = False
-            try:
-                self.tick()
-            except Exception:  # noqa: BLE001  # one rollout's trouble must not end the others
-                _log.exception("a rollout could not be looked at; trying again")
-                failed = True
-            with self._changed:
-                if self._stopped:
-                    return
-                # Anew: a rollout may have begun while the last one's loser was unloaded.
-                due = self._clock() + 1.0 if failed else self._due()
-                if (wait := due - self._clock()) > 0:
-                    self._changed.wait(min(wait, longest))
+        with self._changed:
+            while not self._stopped:
+                try:
+                    due = self.tick()
+                except Exception:  # noqa: BLE001  # one rollout's trouble must not end the others
+                    _log.exception("a rollout could not be looked at; trying again")
+                    due = self._clock() + 1.0
+                self._changed.wait(max(0.0, min(due - self._clock(), longest)))
 
 
 def _due(deployment: Deployment) -> float:

@@ -316,6 +316,8 @@ class Engine(Control, Configurable):
 
 
 def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch]) -> None:
+    if not core.is_owner_process:
+        return  # a forked child at its end: whoever held the locks at the fork does not live here
     for watch in watches:
         watch.end()
     deployments.stop()

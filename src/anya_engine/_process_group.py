@@ -26,7 +26,10 @@ from pathlib import Path
 
 from .errors import ConfigError, Unavailable
 
-__all__ = ["ProcessGroup", "SharedState"]
+__all__ = ["LOCK", "ProcessGroup", "SharedState"]
+
+#: `field` of the error that says that another process is at it.
+LOCK = "process_group.lock"
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _OURS = re.compile(r".+\.(lock|state|new|[0-9]+\.counts)")
@@ -127,7 +130,8 @@ class SharedState:
             while not _locked(self._lock):
                 if time.monotonic() >= end:
                     raise Unavailable(
-                        f"another process of the group has been changing {self.path} for {patience:g} s; try again"
+                        f"another process of the group has been changing {self.path} for {patience:g} s; try again",
+                        field=LOCK,
                     )
                 time.sleep(_RETRY)
         try:

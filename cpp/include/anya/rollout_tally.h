@@ -63,8 +63,8 @@ class RolloutTally {
   // What the service says about a key: metric 1 to kKinds - 1.
   void reported(Arm arm, std::size_t metric, std::uint64_t key, bool bad, Nanos now) noexcept;
   // The counts of a window. They stay, so that a judge who dies before it has written down what they mean has lost
-  // nothing; when that is written, clear() makes room for the window that comes to lie there. One process does this at a
-  // time, by agreement.
+  // nothing; then clear() makes room for the window that comes to lie there. One process at a time does this, by
+  // agreement.
   [[nodiscard]] Block look(std::uint64_t window) const;
   void clear(std::uint64_t window) noexcept;
 
