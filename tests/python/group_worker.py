@@ -84,6 +84,7 @@ def status(name: str = "p") -> dict[str, Any]:
         "out_of_step": found.out_of_step,
         "moves": [event.move for event in found.events],
         "new": evidence.new if evidence else 0,
+        "counted": evidence.new + evidence.old if evidence else 0,
         "versions": [info.version for info in the_engine().models() if info.name == name],
     }
 
