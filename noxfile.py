@@ -141,7 +141,9 @@ def conformance(session: nox.Session) -> None:
 def rollout_simulation(session: nox.Session) -> None:
     """Play 2 000 rollouts of each kind: false rollbacks, found regressions, and the rules that fail there."""
     install(session, "test")
-    session.run("pytest", "tests/rollout", "-p", "no:cacheprovider", *session.posargs, env={"ANYA_ROLLOUTS": "2000"})
+    session.run(
+        "pytest", "tests/rollout", "-s", "-p", "no:cacheprovider", *session.posargs, env={"ANYA_ROLLOUTS": "2000"}
+    )
 
 
 @nox.session
