@@ -73,7 +73,7 @@ async def flood(
         late = clock() - due
         result.latencies.append(late)
         result.favoured_in_time += special and late <= deadline
-        if len(result.answers) < 64:
+        if len(result.latencies) % 16 == 1:
             result.answers.append((row, answer))
 
     begin = clock() + warm_up
