@@ -591,6 +591,10 @@ class Model:
         """
         Its counters, one snapshot.
         """
+    def twin(self) -> Model:
+        """
+        The same version on the same session, with a queue and instances of its own; its counts are the version's.
+        """
     def unload(self) -> None:
         """
         Refuses new requests, drains, stops its threads. Blocks.

@@ -9,11 +9,12 @@ import math
 import mmap
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _core
 from ._info import MetricEvidence, RolloutEvent, RolloutStatus, ShadowReport
 from ._judge import Block, Cell, Evidence, LatencyCell
+from ._retire import retire_later
 from ._rollout import CanaryRollout, Transition
 from ._routing import Split
 from .strategies import BUILT_IN_METRICS, BlueGreen, Canary, Shadow
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ._shadow import Mirror
 
 __all__ = ["BlueGreenDeployment", "CanaryDeployment", "Deployment", "ShadowDeployment"]
+
+M = TypeVar("M")
 
 _log = logging.getLogger("anya_engine")
 
@@ -165,12 +168,19 @@ class CanaryDeployment(Deployment):
         self.tally = _core.RolloutTally(mmap.mmap(-1, size), policy.interval)
         self.own = [metric for metric in policy.metrics if metric not in BUILT_IN_METRICS]
         self._taken = -1  # the last window taken
+        self._control: _core.Model | None = None
 
     def begin(self, now: float) -> None:
         """Give the new version the first share."""
         self.rollout = CanaryRollout(self.policy, now, _core.RolloutTally.edges())
         self._taken = self.tally.window_at(now) - 1
-        self._route()
+        if self.policy.control:
+            self._control = self.table.model(self.name, self.old).twin()
+        try:
+            self._route()
+        except BaseException:
+            self._end_control()
+            raise
         self.note("start", self.rollout.why)
 
     def tick(self, now: float) -> None:
@@ -215,8 +225,9 @@ class CanaryDeployment(Deployment):
 
     def report(self, metric: str, bad: bool, key: object, now: float) -> None:
         """Count what the service says of an answer that a key got."""
-        is_new = _core.key_position(key, self.salt) < self.rollout.weight / 100
-        self.tally.reported(is_new, self.own.index(metric) + 1, key, bad, now)
+        is_new = self._split(canary=True, control=False, stable=None).pick(key)
+        if is_new is not None:
+            self.tally.reported(is_new, self.own.index(metric) + 1, key, bad, now)
 
     def weights(self) -> dict[str, float]:
         """Share of the keys by version, in percent."""
@@ -242,25 +253,37 @@ class CanaryDeployment(Deployment):
     def _follow(self, transition: Transition, now: float) -> None:
         if transition.move == "promote":
             super().promote(now, transition.why)
+            self._end_control()
         elif transition.move == "rollback":
             super().roll_back(now, transition.why)
+            self._end_control()
         else:
             self.state = "paused" if transition.move == "pause" else "progressing"
             self._route()
             self.note(transition.move, transition.why)
 
     def _route(self) -> None:
-        self.table.route(
-            self.name,
-            Split(
-                stable=self.table.model(self.name, self.old).counted(self.tally, False),
-                canary=self.table.model(self.name, self.new).counted(self.tally, True),
-                share=self.rollout.weight / 100,
-                salt=self.salt,
-                position=_core.key_position,
-                draw=self._draw,
-            ),
+        stable = self.table.model(self.name, self.old)
+        canary = self.table.model(self.name, self.new).counted(self.tally, True)
+        control = (self._control or stable).counted(self.tally, False)
+        self.table.route(self.name, self._split(canary=canary, control=control, stable=stable))
+
+    def _split(self, *, canary: M, control: M, stable: M) -> Split[M]:
+        """Who has a key: without a control slice all that is not the canary's is what it is held against."""
+        return Split(
+            canary=canary,
+            control=control if self.policy.control else None,
+            stable=stable if self.policy.control else control,
+            share=self.rollout.weight / 100,
+            salt=self.salt,
+            position=_core.key_position,
+            draw=self._draw,
         )
+
+    def _end_control(self) -> None:
+        if self._control is not None:
+            retire_later(self._control, "ended the control slice of")
+            self._control = None
 
 
 class ShadowDeployment(Deployment):
