@@ -124,9 +124,11 @@ def test_the_slice_has_a_queue_of_its_own(engine: anya.Engine, load: Any) -> Non
     keys: dict[object, int] = {arms.pick(key): key for key in range(100)}
     busy = engine.submit("m", slow_inputs(spins=1 << 40), key=keys[arms.stable])
     until(lambda: engine.stats().models[0].instances_busy == 1)
-    engine.infer("m", slow_inputs(), key=keys[arms.control])
-    assert not busy.done()
-    busy.cancel()
+    try:
+        engine.infer("m", slow_inputs(), key=keys[arms.control], timeout=20.0)
+        assert not busy.done()
+    finally:
+        busy.cancel()
 
 
 @pytest.mark.parametrize("end", ["promote", "rollback", "unload", "unload all"])

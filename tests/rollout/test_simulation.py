@@ -94,6 +94,23 @@ def test_twice_the_errors_is_found(played: Played, base: float) -> None:
     assert sorted(lasted)[MANY // 2] < 1500
 
 
+def test_a_control_slice_of_an_alike_version_promotes(played: Played) -> None:
+    """Held against a slice of its own size, with an incident of both, a version that is alike is promoted too; one in
+    eight waits for evidence until its time is over.
+    """
+    rate = incident(0.01, begin=450, end=570, times=10)
+    ends, _ = played(ours(control=True), lambda: Service(rate, rate, control=True))
+    assert ends["rolled_back"] <= most(ALPHA, ends)
+    assert ends["promoted"] >= 0.8 * ends.total()
+
+
+def test_a_control_slice_finds_twice_the_errors(played: Played) -> None:
+    """Held against so few, twice the share of errors is still found, and never promoted."""
+    ends, _ = played(ours(control=True), lambda: Service(constant(0.05), constant(0.1), control=True))
+    assert ends["rolled_back"] >= least(0.95, ends)
+    assert ends["promoted"] == 0
+
+
 def test_ten_times_a_rare_error_is_found(played: Played) -> None:
     """Ten times one in a thousand is found by about five errors."""
     ends, _ = played(ours(), lambda: Service(constant(0.001), constant(0.01)))
