@@ -164,7 +164,7 @@ class Changes(threading.Thread):
             self.engine.deploy("m", new, anya.BlueGreen())
             self.engine.unload("m", old)
             return
-        self.engine.deploy("m", new, anya.Canary(steps=(25, 50), **STANDING))
+        self.engine.deploy("m", new, anya.Canary(steps=(25, 50), control=number % 3 == 2, **STANDING))
         self.engine.promote("m")
         self.engine.rollback("m")
         self.engine.unload("m", new)
