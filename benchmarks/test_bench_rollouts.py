@@ -26,8 +26,8 @@ from versus import Figures, Versus, in_turn
 
 import anya_engine as anya
 
-#: What is to be seen is a fraction of a call: many short turns, and of each the median of short bursts, so that a
-#: scheduler's slice given to somebody else is no part of it.
+#: What is to be seen is a fraction of a call: many short turns, of each the median of short bursts of both sides in
+#: alternation, so that a scheduler's slice given to somebody else is no part of it.
 BURST_SECONDS = 0.0005
 BURSTS = 25
 TURNS = 81
@@ -39,15 +39,19 @@ AFTERMATH = 0.1
 ALONE = "the same load, in between"
 
 
-def timed(of: Subject, call: Callable[[], Any], calls: int) -> Callable[[], Mapping[str, float]]:
-    """One turn of bare calls, the last answer of each burst checked."""
+def in_bursts(of: Subject, sides: Mapping[str, Callable[[], Any]], calls: int) -> Callable[[], Mapping[str, Figures]]:
+    """One turn of all sides, burst by burst; the last answer of each is checked."""
 
-    def measure() -> Mapping[str, float]:
-        bursts = [microseconds_per_call(call, calls) for _ in range(BURSTS)]
-        of.check([(0, answer) for _, answer in bursts])
-        return {"µs": median(microseconds for microseconds, _ in bursts)}
+    def turn() -> Mapping[str, Figures]:
+        seen: dict[str, list[float]] = {side: [] for side in sides}
+        for _ in range(BURSTS):
+            for side, call in sides.items():
+                microseconds, answer = microseconds_per_call(call, calls)
+                of.check([(0, answer)])
+                seen[side].append(microseconds)
+        return {side: {"µs": median(bursts)} for side, bursts in seen.items()}
 
-    return measure
+    return turn
 
 
 @pytest.mark.parametrize("keys", [False, True], ids=["no key", "keys"])
@@ -68,7 +72,7 @@ def test_routing(versus: Versus, engine: anya.Engine, keys: bool) -> None:
         return lambda: engine.infer(name, feed, key=next(of_name))
 
     calls = calls_for(BURST_SECONDS, ask("alone"), quick=versus.quick)
-    took = versus.measure(in_turn({name: timed(of, ask(name), calls) for name in users}), repeats=TURNS)
+    took = versus.measure(in_bursts(of, {name: ask(name) for name in users}, calls), repeats=TURNS)
     versus.compare(
         f"a canary in force, what it adds to infer, {'a key each' if keys else 'no keys'}: tiny",
         took["canary"]["µs"],
@@ -87,7 +91,7 @@ def test_label(versus: Versus, engine: anya.Engine, tmp_path: Path) -> None:
     engine.apply(anya.EngineConfig(models={"m": model}))
     sides = {name: partial(engine.infer, "m", of.feeds[0], version=name) for name in ("2", "canary")}
     calls = calls_for(BURST_SECONDS, sides["2"], quick=versus.quick)
-    took = versus.measure(in_turn({name: timed(of, call, calls) for name, call in sides.items()}), repeats=TURNS)
+    took = versus.measure(in_bursts(of, sides, calls), repeats=TURNS)
     versus.compare(
         "a version by its label, over the same by its number: tiny",
         took["canary"]["µs"],
