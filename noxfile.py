@@ -143,7 +143,9 @@ def conformance(session: nox.Session) -> None:
 def rollout_simulation(session: nox.Session) -> None:
     """Play 2 000 rollouts of each kind: false rollbacks, found regressions, and the rules that fail there."""
     install(session, "test")
-    session.run("pytest", "tests/rollout", "-p", "no:cacheprovider", *session.posargs, env={"ANYA_ROLLOUTS": "2000"})
+    # -s: each scenario says how its rollouts ended. One of them takes minutes.
+    options = ("-s", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=3600")
+    session.run("pytest", "tests/rollout", *options, *session.posargs, env={"ANYA_ROLLOUTS": "2000"})
 
 
 @nox.session

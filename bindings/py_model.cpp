@@ -208,6 +208,13 @@ PyModel::PyModel(py::object engine_object, std::shared_ptr<Model> loaded)
   }
 }
 
+PyModel::~PyModel() {
+  if (model.use_count() > 1 && twin_of == nullptr) return;
+  const py::gil_scoped_release release;  // a session takes as long as its memory is large
+  model.reset();
+  twin_of.reset();
+}
+
 std::uint64_t key_hash(PyObject* key, std::uint64_t salt) {
   if (PyBytes_Check(key)) {
     return Engine::key_hash({PyBytes_AS_STRING(key), static_cast<std::size_t>(PyBytes_GET_SIZE(key))}, salt);

@@ -30,10 +30,13 @@ struct PyEngine {
 // A loaded version as Python holds it, with what each call needs looked up once.
 struct PyModel {
   PyModel(py::object engine_object, std::shared_ptr<Model> loaded);
+  PyModel(const PyModel&) = default;
+  ~PyModel();  // GIL held; the last to let go of a version frees it without
 
   py::object engine;  // keeps the pool alive
   RequestPool& pool;
   std::shared_ptr<Model> model;
+  std::shared_ptr<Model> twin_of;        // null: it is no twin
   std::vector<py::object> input_names;   // interned
   std::vector<py::object> output_names;  // interned
   std::vector<char> checked;             // per input: its values are looked at

@@ -200,10 +200,31 @@ void register_model(py::module_& module) {
         arm->tally_arm = static_cast<std::uint8_t>(is_new ? RolloutTally::Arm::kNew : RolloutTally::Arm::kOld);
         return arm;
       },
-      py::arg("tally"), py::arg("is_new"),
+      py::arg("tally"), py::arg("is_new"), py::keep_alive<0, 1>(),  // who waits for its last user must see this one
       "The same version; what is asked through this object is counted in a tally.");
   type.def(
-      "unload", [](PyModel& self) { self.engine.cast<PyEngine&>().engine->unload(self.model); },
+      "twin",
+      [](const PyModel& self) {
+        std::shared_ptr<Model> made;
+        {
+          const py::gil_scoped_release release;  // starts threads
+          made = self.model->make_twin();
+        }
+        auto twin = std::make_unique<PyModel>(self.engine, std::move(made));
+        twin->twin_of = self.model;
+        return twin;
+      },
+      py::keep_alive<0, 1>(),
+      "The same version on the same session, with a queue and instances of its own; its counts are the version's.");
+  type.def(
+      "unload",
+      [](PyModel& self) {
+        if (self.twin_of != nullptr) {
+          self.twin_of->end_twin(self.model);
+        } else {
+          self.engine.cast<PyEngine&>().engine->unload(self.model);
+        }
+      },
       py::call_guard<py::gil_scoped_release>(), "Refuses new requests, drains, stops its threads. Blocks.");
   // The first line is the signature that the stub generator reads.
   infer_definition.ml_doc =

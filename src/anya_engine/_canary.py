@@ -6,13 +6,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _checks as check
 from . import _core
 from ._deployment import Deployment
 from ._info import MetricEvidence, RolloutStatus
 from ._judge import Block, Cell, Evidence, LatencyCell
+from ._retire import retire_later
 from ._rollout import CanaryRollout, Transition
 from ._rollout_state import SavedRollout
 from ._routing import Split, salt_of
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from ._model_table import ModelTable
 
 __all__ = ["CanaryDeployment", "block_of"]
+
+M = TypeVar("M")
 
 #: What a window's counts wait for latecomers, as a share of the window: an answer is counted a moment after it ended.
 _GRACE = 0.02
@@ -56,6 +59,7 @@ class CanaryDeployment(Deployment):
         self._tally: _core.RolloutTally | None = None
         self._judged = -1  # the last window judged
         self._draw = draw
+        self._control: _core.Model | None = None
 
     @property
     def tally(self) -> _core.RolloutTally:
@@ -68,7 +72,11 @@ class CanaryDeployment(Deployment):
         """Give the new version the first share."""
         self.rollout = CanaryRollout(self.strategy, now, _core.RolloutTally.edges())
         self._judged = self.tally.window_at(now) - 1
-        self._start("start", self.rollout.why)
+        try:
+            self._start("start", self.rollout.why)
+        except BaseException:
+            self._end_control()
+            raise
 
     def tick(self, now: float) -> None:
         """Judge the oldest window that is over and has not been."""
@@ -114,8 +122,9 @@ class CanaryDeployment(Deployment):
 
     def report(self, metric: str, bad: bool, key: object, now: float) -> None:
         """Count what the service says of an answer that a key got."""
-        is_new = _core.key_position(key, self.salt) < self.rollout.weight / 100
-        self.tally.reported(is_new, self.own.index(metric) + 1, key, bad, now)
+        is_new = self._split(canary=True, control=False, stable=None).pick(key)
+        if is_new is not None:
+            self.tally.reported(is_new, self.own.index(metric) + 1, key, bad, now)
 
     def weights(self) -> dict[str, float]:
         """Share of the keys by version, in percent."""
@@ -163,16 +172,31 @@ class CanaryDeployment(Deployment):
     def _show(self) -> None:
         if not self.in_progress:
             super()._show()
+            self._end_control()
             return
-        split = Split(
-            stable=self.table.model(self.name, self.old).counted(self.tally, False),
-            canary=self.table.model(self.name, self.new).counted(self.tally, True),
+        stable = self.table.model(self.name, self.old)
+        canary = self.table.model(self.name, self.new).counted(self.tally, True)
+        if self.strategy.control and self._control is None:
+            self._control = stable.twin()
+        control = (self._control or stable).counted(self.tally, False)
+        self.table.route(self.name, self.old, self._split(canary=canary, control=control, stable=stable))
+
+    def _split(self, *, canary: M, control: M, stable: M) -> Split[M]:
+        """Who has a key: without a control slice all that is not the canary's is what it is held against."""
+        return Split(
+            canary=canary,
+            control=control if self.strategy.control else None,
+            stable=stable if self.strategy.control else control,
             share=self.rollout.weight / 100,
             salt=self.salt,
             position=_core.key_position,
             draw=self._draw,
         )
-        self.table.route(self.name, self.old, split)
+
+    def _end_control(self) -> None:
+        if self._control is not None:
+            retire_later(self._control, "ended the control slice of")
+            self._control = None
 
 
 def block_of(taken: Any, own: list[str]) -> Block:

@@ -608,6 +608,10 @@ class Model:
         """
         Queues a copy of the inputs; the answer is in the future.
         """
+    def twin(self) -> Model:
+        """
+        The same version on the same session, with a queue and instances of its own; its counts are the version's.
+        """
     def unload(self) -> None:
         """
         Refuses new requests, drains, stops its threads. Blocks.

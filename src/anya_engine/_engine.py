@@ -140,9 +140,9 @@ class Engine(Control, Configurable):
     ) -> Outputs:
         """Ask and wait. Runs on this thread when an instance is idle, in company otherwise."""
         try:
-            model = self._models.serving[name] if version is None else self._models.loaded[name, version]
+            model = self._models.serving[name] if version is None else self._models.named[name, version]
         except (KeyError, TypeError):
-            model = self._models.labelled(name, version) or self._models.not_found(name, version)
+            self._models.not_found(name, version)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
 
     def infer_detailed(
@@ -196,12 +196,9 @@ class Engine(Control, Configurable):
         ask in one turn of the loop go in together; a whole batch of answers wakes the loop once.
         """
         try:
-            model = self._models.serving[name] if version is None else self._models.loaded[name, version]
+            model = self._models.serving[name] if version is None else self._models.named[name, version]
         except (KeyError, TypeError):
-            labelled = self._models.labelled(name, version)
-            if labelled is None:
-                return self._not_found_async(name, version)
-            model = labelled
+            return self._not_found_async(name, version)
         return model.ask(self._door, inputs, outputs, timeout, priority, key, tenant)
 
     async def infer_detailed_async(

@@ -53,6 +53,7 @@ class ModelTable(PlannedTable):
         self._taps: dict[str, Tap] = {}
         self.serving: dict[str, _core.Model | Split[_core.Model] | Tapped] = {}
         self.loaded: dict[Key, _core.Model] = {}
+        self.named: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
         self._begin_plans(configs)
 
@@ -73,6 +74,7 @@ class ModelTable(PlannedTable):
             with self._lock:
                 self._last_configs[name] = config
                 self.loaded = {**self.loaded, key: model}
+                self.named = {**self.named, key: model}
                 self.entries = {**self.entries, key: entry}
                 if name not in self._stable:
                     self._stable[name] = model
@@ -117,6 +119,7 @@ class ModelTable(PlannedTable):
                 self._last_configs.pop(name, None)
             self.loaded = left
             self._forget(gone)
+            self._name_versions()
             stays = name in self._stable
         # Where nobody answers for the name any more, those on the way to it need not be waited for.
         retire([gone.popitem()[1] for _ in range(len(gone))], PATIENCE if stays else 0.0)
@@ -138,9 +141,9 @@ class ModelTable(PlannedTable):
     def find(self, name: str, version: str | None, key: object) -> _core.Model | TappedModel:
         """What is to answer a request."""
         try:
-            model = self.serving[name] if version is None else self.loaded[name, version]
+            model = self.serving[name] if version is None else self.named[name, version]
         except (KeyError, TypeError):
-            return self.labelled(name, version) or self.not_found(name, version)
+            self.not_found(name, version)
         return model if isinstance(model, _core.Model) else model.pick(key)
 
     def has(self, name: str, version: str) -> bool:

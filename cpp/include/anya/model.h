@@ -89,6 +89,13 @@ class Model {
   void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;
 
+  // A second queue with instances of its own on the same session: what is asked there meets nobody who asked here. Its
+  // counts are part of stats(), and stay there after its end; this model's end is its end. Throws Error(kUnavailable)
+  // when no threads can be had or this is closing; then nothing has changed.
+  std::shared_ptr<Model> make_twin();
+  // Drains a twin of this model and lets go of it. Idempotent. Blocks.
+  void end_twin(const std::shared_ptr<Model>& twin) noexcept;
+
   // Drains: blocks until all that was accepted has ended. Idempotent. For Engine.
   void close() noexcept;
 

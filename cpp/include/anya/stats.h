@@ -66,4 +66,7 @@ struct ModelStats {
   std::vector<TensorCount> tensors;    // inputs, then outputs, in schema order; those that have rules for values
 };
 
+// Adds the counts and gauges of `more` to those of `sum`; name, version, run_times and tensors stay as they are.
+void add(ModelStats& sum, const ModelStats& more);
+
 }  // namespace anya

@@ -67,6 +67,7 @@ class Batcher {
     const Gate::View now = gate_.view();
     return now.waiting() == 0 && !now.closed();
   }
+  [[nodiscard]] const Setup& setup() const noexcept { return setup_; }
   [[nodiscard]] const QueuePolicies& policies() const noexcept { return door_.policies(); }
   // Queues as many as fit, moves those to the front, and returns how many; the engine takes a reference of each of
   // them. The others are refused and counted, and their status says why.

@@ -64,16 +64,26 @@ Timeouts timeouts_of(const ModelOptions& options) {
 EngineShared::EngineShared(std::shared_ptr<const Clock> the_clock)
     : clock(std::move(the_clock)), timer(*clock, [this](Request& request) { expire(request, clock->now()); }) {}
 
+Opened::Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules)
+    : rules(model_rules, bare->schema()), session(checked(std::move(bare), rules)) {}
+
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
                   Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
                   Timeouts the_timeouts, const ModelRules& model_rules)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
-      rules(model_rules, the_session->schema()),
-      session(checked(std::move(the_session), rules)),
-      admission(session->schema(), with_shapes(std::move(admission_rules), rules)),
+      opened(std::make_shared<Opened>(std::move(the_session), model_rules)),
+      admission(opened->session->schema(), with_shapes(std::move(admission_rules), opened->rules)),
       timeouts(the_timeouts),
-      batcher(*session, *shared->clock, setup_of(info, admission, std::move(batching), run_times, timeouts)) {}
+      batcher(*opened->session, *shared->clock, setup_of(info, admission, std::move(batching), run_times, timeouts)) {}
+
+Model::Impl::Impl(TwinOf of)
+    : shared(of.model.shared),
+      info(of.model.info),
+      opened(of.model.opened),
+      admission(of.model.admission),
+      timeouts(of.model.timeouts),
+      batcher(*opened->session, *shared->clock, of.model.batcher.setup()) {}
 
 namespace {
 
@@ -109,7 +119,7 @@ Model::~Model() {
 }
 
 const ModelInfo& Model::info() const noexcept { return impl_->info; }
-const ModelSchema& Model::schema() const noexcept { return impl_->session->schema(); }
+const ModelSchema& Model::schema() const noexcept { return impl_->opened->session->schema(); }
 Nanos Model::now() const noexcept { return impl_->shared->clock->now(); }
 
 Status Model::admit(Request& request) noexcept {
@@ -126,22 +136,22 @@ Status Model::admit(Request& request) noexcept {
   return status;
 }
 
-bool Model::checks_values(std::size_t input) const noexcept { return impl_->rules.checks_values(input); }
+bool Model::checks_values(std::size_t input) const noexcept { return impl_->opened->rules.checks_values(input); }
 
 TextLimits Model::text_limits(std::size_t input) const noexcept {
-  TextLimits limits = impl_->rules.text_limits(input);
+  TextLimits limits = impl_->opened->rules.text_limits(input);
   limits.max_request_bytes = impl_->admission.rules().max_request_bytes;
   return limits;
 }
 
 Status Model::check_values(std::size_t input, const TensorView& view, void* to, std::uint64_t* changed) noexcept {
-  Status status = impl_->rules.check_input(input, view, to, changed);
+  Status status = impl_->opened->rules.check_input(input, view, to, changed);
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return status;
 }
 
 void Model::count_normalized(std::size_t input, std::uint64_t strings) noexcept {
-  impl_->rules.count_sanitized(input, strings);
+  impl_->opened->rules.count_sanitized(input, strings);
 }
 
 bool Model::run_here(Request& request) noexcept {
@@ -155,8 +165,8 @@ bool Model::run_here(Request& request) noexcept {
 
 Status Model::rehearse(Request& request) noexcept {
   try {
-    const std::unique_ptr<RunControl> control = impl_->session->make_run_control();
-    return impl_->session->run(*control, request.inputs, request.output_indices, request.outputs);
+    const std::unique_ptr<RunControl> control = impl_->opened->session->make_run_control();
+    return impl_->opened->session->run(*control, request.inputs, request.output_indices, request.outputs);
   } catch (const std::exception& error) {
     return Status::with_text(ErrorCode::kOutOfMemory, error.what());
   }
@@ -188,13 +198,49 @@ ModelStats Model::stats() const {
   ModelStats stats;
   stats.name = impl_->info.name;
   stats.version = impl_->info.version;
+  stats.tensors = impl_->opened->rules.read();
+  MutexLock lock(impl_->mutex);  // a twin's counts are in one of the two places
   impl_->batcher.read(stats);
-  stats.tensors = impl_->rules.read();
+  for (const auto& twin : impl_->twins) add(stats, twin->stats());
+  add(stats, impl_->of_past_twins);
   return stats;
 }
 
-void Model::reset_run_times() noexcept { impl_->batcher.reset_run_times(); }
+void Model::reset_run_times() noexcept {
+  impl_->batcher.reset_run_times();
+  MutexLock lock(impl_->mutex);
+  for (const auto& twin : impl_->twins) twin->reset_run_times();
+}
 
-void Model::close() noexcept { impl_->batcher.close(); }
+std::shared_ptr<Model> Model::make_twin() {
+  auto twin = std::make_shared<Model>(std::make_unique<Impl>(Impl::TwinOf{*impl_}));
+  MutexLock lock(impl_->mutex);
+  if (impl_->closed) {
+    throw Error(ErrorCode::kUnavailable,
+                "model '" + impl_->info.name + ":" + impl_->info.version + "' is being unloaded");
+  }
+  impl_->twins.push_back(twin);
+  return twin;
+}
+
+void Model::end_twin(const std::shared_ptr<Model>& twin) noexcept {
+  twin->close();
+  MutexLock lock(impl_->mutex);
+  if (std::erase(impl_->twins, twin) == 0) return;  // somebody else was quicker
+  ModelStats counts = twin->stats();
+  counts.instances = 0;
+  add(impl_->of_past_twins, counts);
+}
+
+void Model::close() noexcept {
+  std::vector<std::shared_ptr<Model>> twins;
+  {
+    MutexLock lock(impl_->mutex);
+    impl_->closed = true;
+    twins = impl_->twins;
+  }
+  for (const auto& twin : twins) end_twin(twin);
+  impl_->batcher.close();
+}
 
 }  // namespace anya
