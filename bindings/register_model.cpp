@@ -129,6 +129,7 @@ py::typing::Dict<py::str, py::object> info_of(const PyModel& self) {
   out["name"] = info.name;
   out["version"] = info.version;
   out["digest"] = info.digest;
+  out["signer"] = info.signer;
   out["inputs"] = py::tuple(inputs);
   out["outputs"] = py::tuple(outputs);
   out["providers"] = py::tuple(py::cast(info.providers));
