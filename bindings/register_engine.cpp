@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -13,7 +14,7 @@ namespace {
 
 std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, const std::string& version,
                               const py::object& source, const ModelOptions& options, const py::object& read_schema,
-                              std::shared_ptr<Trust> trust, const py::object& on_verdict) {
+                              std::optional<std::shared_ptr<Trust>> trust, const py::object& on_verdict) {
   PyEngine& engine = self.cast<PyEngine&>();
   ModelSource from;
   if (py::isinstance<py::bytes>(source)) {
@@ -31,7 +32,7 @@ std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, c
       return read_schema(py::bytes(toml.data(), toml.size())).cast<ModelRules>();
     };
   }
-  with.trust = std::move(trust);
+  with.trust = trust ? *trust : nullptr;
   if (!on_verdict.is_none()) {
     with.on_verdict = [&on_verdict](const TrustVerdict& verdict) {
       py::gil_scoped_acquire acquire;
@@ -64,7 +65,7 @@ void register_engine(py::module_& module) {
       .def(py::init([](const std::string& library) { return std::make_unique<PyEngine>(make_dependencies(library)); }),
            py::arg("library"), "Opens the ONNX Runtime library at this absolute path.")
       .def("load", &load, py::arg("name"), py::arg("version"), py::arg("source"), py::arg("options"),
-           py::arg("read_schema") = py::none(), py::arg("trust") = nullptr, py::arg("on_verdict") = py::none(),
+           py::arg("read_schema") = py::none(), py::arg("trust") = py::none(), py::arg("on_verdict") = py::none(),
            "Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified "
            "bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once "
            "what was "

@@ -96,16 +96,17 @@ void register_trust(py::module_& module) {
       py::arg("payload"), py::arg("keys"), "The text of a registry file, signed by (path, password) each.");
   module.def(
       "open_registry",
-      [](const py::bytes& content, const std::vector<std::string>& keys) {
+      [](const py::bytes& content, const std::vector<std::string>& keys, const KeyFiles& private_keys) {
         const std::string text = content;
         std::pair<std::string, std::vector<std::string>> opened;
         {
           py::gil_scoped_release release;
-          opened = open_registry(text, keys);
+          opened = open_registry(text, keys, key_files(private_keys));
         }
         return std::make_pair(py::bytes(opened.first), opened.second);
       },
-      py::arg("content"), py::arg("keys"), "A registry file's payload, and the ids of those keys that signed it.");
+      py::arg("content"), py::arg("keys"), py::arg("private_keys"),
+      "A registry file's payload, and the ids of those keys that signed it.");
   module.def(
       "add_signatures",
       [](const py::bytes& content, const KeyFiles& keys) {

@@ -24,6 +24,7 @@ from ._info import Attempt, EngineStats, Health, ModelHealth, Response
 from ._model_table import ModelTable
 from ._runtime import find_runtime
 from ._taps import TappedModel
+from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
 from .errors import ApplyError
@@ -102,10 +103,14 @@ class Engine(Control, Configurable):
         self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
         self._models = ModelTable(self._core, library, config.models)
         self._deployments = Deployments(self._models, self._callbacks.queue)
+        self._rechecks = Rechecks(self._models, self._deployments)
+        self._models.refused = self._rechecks.refused
         self._begin_plans()
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._deployments, self._watches)
+        ends = (self._deployments, self._rechecks, self._watches)
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
+            self._models.policies.of(config.trust)  # a key that cannot be had is found out now
             self._applier.apply(config)
         except ApplyError as error:
             self.close()
@@ -234,7 +239,7 @@ class Engine(Control, Configurable):
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
         from ._prometheus import EngineCollector
 
-        return EngineCollector(self.stats)
+        return EngineCollector(self.stats, self.models)
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
@@ -291,7 +296,11 @@ class Engine(Control, Configurable):
         if stats.stuck_runs > self._stuck.get(model, 0):
             _log.warning("model '%s:%s': %s", model.name, model.version, reason)
         self._stuck[model] = stats.stuck_runs
-        return ModelHealth(ready=stats.stuck_runs < stats.instances, version=model.version, reason=reason)
+        ready = stats.stuck_runs < stats.instances
+        if (code := self._rechecks.refused.get(model)) is not None:
+            reason = f"the registry lets it run no longer: {code}"
+            ready = ready and not self._rechecks.drains(model)
+        return ModelHealth(ready=ready, version=model.version, reason=reason)
 
     def _response(self, model: _core.Model | TappedModel, answer: Detailed) -> Response:
         outputs, request_id, queue_time, compute_time, batch_size, sanitized = answer
@@ -314,13 +323,17 @@ class Engine(Control, Configurable):
         self._models.not_found(name, version)
 
 
-def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch]) -> None:
+def _shut(
+    core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, rechecks: Rechecks, watches: list[Watch]
+) -> None:
     for watch in watches:
         watch.end()
+    rechecks.end()
     deployments.stop()
     core.close()
     for watch in watches:
         watch.stop()
+    rechecks.join()
     callbacks.stop()
 
 

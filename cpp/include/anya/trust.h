@@ -112,9 +112,11 @@ struct PrivateKeyFile {
 // The text of a registry file over this payload, signed by each key once. Throws kSignatureMalformed for a payload that
 // is no registry.
 std::string sign_registry(std::string_view payload, const std::vector<PrivateKeyFile>& keys);
-// The payload of a registry file, and the ids of those keys that have signed it. Throws kSignatureMalformed.
+// The payload of a registry file, and the ids of those keys that have signed it; a private key stands for its public
+// half. Throws kSignatureMalformed.
 std::pair<std::string, std::vector<std::string>> open_registry(std::string_view text,
-                                                               const std::vector<std::string>& keys);
+                                                               const std::vector<std::string>& keys,
+                                                               const std::vector<PrivateKeyFile>& private_keys = {});
 // The same registry with more signatures.
 std::string add_signatures(std::string_view text, const std::vector<PrivateKeyFile>& keys);
 

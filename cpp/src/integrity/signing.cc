@@ -155,11 +155,16 @@ std::string add_signatures(std::string_view text, const std::vector<PrivateKeyFi
 }
 
 std::pair<std::string, std::vector<std::string>> open_registry(std::string_view text,
-                                                               const std::vector<std::string>& keys) {
+                                                               const std::vector<std::string>& key_paths,
+                                                               const std::vector<PrivateKeyFile>& private_keys) {
   const CryptoContext context;
   Envelope envelope = registry_envelope(text);
   static_cast<void>(parse_registry(context, envelope.payload));
-  std::vector<std::string> signers = signers_of(envelope, read_public_keys(context, keys));
+  std::vector<PublicKey> keys = read_public_keys(context, key_paths);
+  for (const PrivateKeyFile& file : private_keys) {
+    keys.push_back(read_private_key(context, file.path, file.password).public_key());
+  }
+  std::vector<std::string> signers = signers_of(envelope, keys);
   return {std::move(envelope.payload), std::move(signers)};
 }
 

@@ -22,11 +22,10 @@ const Resource* listed(const Manifest& manifest, const ModelFiles& files, const 
 
 void TrustCheck::before_parse(ModelFiles& files) {
   if (trust_.asks_signature) read_signature(files);
-  if (trust_.asks_registry) {
-    registry_ = trust_.read_registry();
-    check_files_registered(registry_->impl().registry, files.files());
-  }
   files.expect([this, &files](const ModelFile& file) { check_file(files, file); });
+  if (!trust_.asks_registry) return;
+  registry_ = trust_.read_registry();  // from now on check_file holds files against it, too
+  check_files_registered(registry_->impl().registry, files.files());
 }
 
 void TrustCheck::read_signature(const ModelFiles& files) {

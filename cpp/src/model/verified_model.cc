@@ -51,13 +51,8 @@ std::vector<NamedBytes> read_external(integrity::ModelFiles& files, const onnx::
   return named;
 }
 
-void verify(const ModelSource& source, const ModelOptions& options, VerifiedModel* model) {
-  std::optional<integrity::TrustCheck> check;
-  if (options.trust) {
-    check.emplace(*options.trust, source.name);
-    check->before_parse(model->files);
-    model->verdict.signer = check->signer();
-  }
+void verify(const ModelOptions& options, std::optional<integrity::TrustCheck>& check, VerifiedModel* model) {
+  if (check) check->before_parse(model->files);
   model->walk = onnx::walk_model(model->files.model(), walk_limits(options.content));
   model->external = read_external(model->files, model->walk);
   model->verdict.digest = integrity::model_digest(model->files.crypto(), model->files.files());
@@ -71,19 +66,19 @@ VerifiedModel verify_model_bytes(const ModelSource& source, const ModelOptions& 
   const auto say = [&](const TrustVerdict& verdict) {
     if (options.on_verdict) options.on_verdict(verdict);
   };
+  std::optional<integrity::TrustCheck> check;
+  if (options.trust) check.emplace(*options.trust, source.name);
   std::optional<VerifiedModel> model;
   try {
     model.emplace(VerifiedModel{read_model(source, limits, options.content), {}, {}, {}});
-    verify(source, options, &*model);
+    verify(options, check, &*model);
   } catch (const Error& error) {
-    TrustVerdict refused{error.code(), "", "", false};
-    if (model) {
-      refused.signer = model->verdict.signer;
-      refused.digest = integrity::model_digest(model->files.crypto(), model->files.files());
-    }
+    TrustVerdict refused{error.code(), "", check ? check->signer() : "", false};
+    if (model) refused.digest = integrity::model_digest(model->files.crypto(), model->files.files());
     say(refused);
     throw;
   }
+  if (check) model->verdict.signer = check->signer();
   say(model->verdict);
   return std::move(*model);
 }
