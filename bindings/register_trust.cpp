@@ -74,6 +74,15 @@ void register_trust(py::module_& module) {
       },
       py::arg("path"), py::arg("keys"), "Holds a file or a directory, whole, against its signature.");
   module.def(
+      "sign_statement",
+      [](const py::bytes& statement, const std::string& key, const std::string& password) {
+        const std::string text = statement;
+        py::gil_scoped_release release;
+        return sign_statement(text, key, password);
+      },
+      py::arg("statement"), py::arg("key"), py::arg("password"),
+      "The signature file over any statement, well-formed or not.");
+  module.def(
       "identify_model",
       [](const std::string& path) {
         ModelIdentity identity;

@@ -48,6 +48,7 @@ __all__: list[str] = [
     "open_registry",
     "sign_model",
     "sign_registry",
+    "sign_statement",
     "verify_model",
     "write_file",
 ]
@@ -953,6 +954,11 @@ def sign_model(path: str, key: str, password: str) -> dict[str, typing.Any]:
 def sign_registry(payload: bytes, keys: collections.abc.Sequence[tuple[str, str]]) -> str:
     """
     The text of a registry file, signed by (path, password) each.
+    """
+
+def sign_statement(statement: bytes, key: str, password: str) -> str:
+    """
+    The signature file over any statement, well-formed or not.
     """
 
 def verify_model(path: str, keys: collections.abc.Sequence[str]) -> dict[str, typing.Any]:

@@ -92,6 +92,9 @@ SignatureFacts sign_model(const std::string& path, const std::string& key, const
 // Holds a file or a directory, whole, against its signature. Throws kTrustError and its like.
 SignatureFacts verify_model(const std::string& path, const std::vector<std::string>& keys);
 
+// The signature file over any statement, well-formed or not: what breaks things on purpose needs it.
+std::string sign_statement(std::string_view statement, const std::string& key, const std::string& password);
+
 // What a registry says of a model: its identity, and the files that are parsed of it.
 struct ModelIdentity {
   std::string digest;

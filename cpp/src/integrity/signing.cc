@@ -134,6 +134,11 @@ SignatureFacts verify_model(const std::string& path, const std::vector<std::stri
   return facts_of(subject.signature, std::move(verified.signer), manifest);
 }
 
+std::string sign_statement(std::string_view statement, const std::string& key, const std::string& password) {
+  const CryptoContext context;
+  return integrity::sign_statement(statement, read_private_key(context, key, password));
+}
+
 std::string sign_registry(std::string_view payload, const std::vector<PrivateKeyFile>& keys) {
   const CryptoContext context;
   static_cast<void>(parse_registry(context, payload));

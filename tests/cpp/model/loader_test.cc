@@ -8,6 +8,7 @@
 #include <limits>
 #include <thread>
 
+#include "anya/trust.h"
 #include "support/check.h"
 #include "support/fake_session.h"
 #include "support/temp_dir.h"
