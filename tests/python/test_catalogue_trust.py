@@ -20,6 +20,7 @@ import pytest
 from models.make_models import MODELS
 from python.trust_support import (
     SIGNATURE,
+    Statement,
     believing,
     folder_of,
     load,
@@ -28,7 +29,6 @@ from python.trust_support import (
     registry_of,
     resign,
     signed,
-    Statement,
     statement_of,
     weights_model,
     write_signature,
