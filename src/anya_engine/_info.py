@@ -65,6 +65,7 @@ class ModelInfo:
         instances: Runs at once.
         max_batch_size: Rows in one run at most.
         load_seconds: How long reading, checking, opening and warming up took.
+        warm_up_seconds: Of these, the runs on made-up rows: warm-up, the check of batched against alone, run times.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ModelInfo:
     instances: int
     max_batch_size: int
     load_seconds: float
+    warm_up_seconds: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

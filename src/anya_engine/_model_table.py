@@ -294,6 +294,7 @@ class ModelTable(PlannedTable):
             instances=facts["instances"],
             max_batch_size=facts["max_batch_size"],
             load_seconds=facts["load_seconds"],
+            warm_up_seconds=facts["warm_up_seconds"],
         )
 
 

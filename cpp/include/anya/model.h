@@ -30,6 +30,7 @@ struct ModelInfo {
   std::int64_t max_batch_size = 1;
   std::uint64_t memory_bytes = 0;  // of the model's files; ONNX Runtime's own use comes on top
   double load_seconds = 0;
+  double warm_up_seconds = 0;  // of these, the runs on made-up rows
 };
 
 // One loaded version of a model: the door through which requests enter.

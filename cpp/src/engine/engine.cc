@@ -105,6 +105,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.instances = instances_for(options);
   info.max_batch_size = info.batchable ? options.batching.max_batch_size : 1;
   info.memory_bytes = loaded.file_bytes;
+  info.warm_up_seconds = static_cast<double>(loaded.warm_up_time) * 1e-9;
   Admission::Rules rules{loaded.batch_axis, loaded.output_predictable, options.max_request_bytes};
   info.load_seconds = static_cast<double>(impl_->dependencies.clock->now() - began) * 1e-9;
   auto model = std::make_shared<Model>(

@@ -123,12 +123,12 @@ LoadedModel load_model(const ModelSource& source, const ModelOptions& options, c
   plan.wide_budget = seams.wide_check_milliseconds * 1'000'000;
   const Nanos before = clock.now();
   const RowCheck check = check_rows(*loaded.session, plan, clock);
-  loaded.warm_up_time = clock.now() - before;
   decide(options, axis, by_operator, shape_by_data, check, &loaded);
   if (loaded.batchable && loaded.warmed_up) {
     loaded.run_times = measure_run_times(*loaded.session, options.batching.max_batch_size,
                                          seams.run_times_milliseconds * 1'000'000, clock);
   }
+  loaded.warm_up_time = clock.now() - before;
   return loaded;
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::kOutOfMemory, "no memory to load the model");

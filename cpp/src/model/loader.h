@@ -35,7 +35,7 @@ struct LoadedModel {
   bool repeats = true;                  // false: made-up rows were answered differently when asked again
   bool warmed_up = false;               // at least one run on made-up rows went well
   std::vector<MeasuredRun> run_times;   // what batches of made-up rows cost; empty where that was not measured
-  Nanos warm_up_time = 0;               // all of warm-up and check
+  Nanos warm_up_time = 0;               // all made-up runs
 };
 
 // What a load may be told beyond its model's options; tests fill these.

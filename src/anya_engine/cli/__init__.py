@@ -27,7 +27,7 @@ _COMMANDS |= {"keygen": _keygen, "sign": _sign, "verify": _verify, "registry": _
 def _build_parser() -> Parser:
     parser = Parser(
         prog="anya-engine",
-        description="Look at a model, run, measure, sign and verify it, plan: by the engine that a service would embed.",
+        description="Look at a model, run, measure, sign it, plan: through the engine that a service would embed.",
         epilog="exit status: 0 done, 1 the verdict is no, 2 it could not be done",
     )
     parser.add_argument("--version", action=VersionAction, help="print the version and exit")
