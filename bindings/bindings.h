@@ -17,6 +17,7 @@ namespace py = pybind11;
 void register_errors(py::module_& module);
 void register_rules(py::module_& module);  // before the options, which hold rules
 void register_options(py::module_& module);
+void register_trust(py::module_& module);
 void register_stats(py::module_& module);
 void register_model(py::module_& module);    // before the engine, whose signatures name it
 void register_rollout(py::module_& module);  // before the model, which counts for one

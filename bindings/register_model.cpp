@@ -129,6 +129,7 @@ py::typing::Dict<py::str, py::object> info_of(const PyModel& self) {
   out["name"] = info.name;
   out["version"] = info.version;
   out["digest"] = info.digest;
+  out["signer"] = info.signer;
   out["inputs"] = py::tuple(inputs);
   out["outputs"] = py::tuple(outputs);
   out["providers"] = py::tuple(py::cast(info.providers));
@@ -137,6 +138,7 @@ py::typing::Dict<py::str, py::object> info_of(const PyModel& self) {
   out["instances"] = info.instances;
   out["max_batch_size"] = info.max_batch_size;
   out["memory_bytes"] = info.memory_bytes;
+  out["warm_up_seconds"] = info.warm_up_seconds;
   out["load_seconds"] = info.load_seconds;
   return out;
 }

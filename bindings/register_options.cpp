@@ -41,9 +41,18 @@ void register_options(py::module_& module) {
       .def_readwrite("enable_mem_pattern", &SessionOptions::enable_mem_pattern)
       .def_readwrite("enable_cpu_mem_arena", &SessionOptions::enable_cpu_mem_arena)
       .def_readwrite("config_entries", &SessionOptions::config_entries);
+  py::class_<ContentLimits>(module, "ContentLimits", "What a model may consist of; see ModelLimits.")
+      .def(py::init<>())
+      .def_readwrite("max_model_bytes", &ContentLimits::max_model_bytes)
+      .def_readwrite("max_tensor_bytes", &ContentLimits::max_tensor_bytes)
+      .def_readwrite("max_nodes", &ContentLimits::max_nodes)
+      .def_readwrite("max_graph_depth", &ContentLimits::max_graph_depth)
+      .def_readwrite("domains", &ContentLimits::domains)
+      .def_readwrite("operators", &ContentLimits::operators);
   py::class_<ModelOptions>(module, "ModelOptions", "How a model is run; see ModelConfig.")
       .def(py::init<>())
       .def_readwrite("session", &ModelOptions::session)
+      .def_readwrite("content", &ModelOptions::content)
       .def_readwrite("batching", &ModelOptions::batching)
       .def_readwrite("instances", &ModelOptions::instances)
       .def_readwrite("max_request_bytes", &ModelOptions::max_request_bytes)

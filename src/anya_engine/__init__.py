@@ -39,6 +39,7 @@ from .errors import (
 from .repository import RepositoryConfig, VersionPolicy
 from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
+from .trust import ModelLimits, TrustConfig
 
 __all__ = [
     "AnyaError",
@@ -68,6 +69,7 @@ __all__ = [
     "ModelHealth",
     "ModelInfo",
     "ModelInvalid",
+    "ModelLimits",
     "ModelLoadError",
     "ModelNotFound",
     "ModelOutputInvalid",
@@ -92,6 +94,7 @@ __all__ = [
     "SignatureMissing",
     "TensorCount",
     "TensorSpec",
+    "TrustConfig",
     "TrustError",
     "Unavailable",
     "UnsafeFile",

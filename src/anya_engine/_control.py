@@ -10,8 +10,9 @@ from . import _core
 from ._deployments import Deployments
 from ._info import ModelInfo, RolloutStatus
 from ._model_table import ModelTable
+from ._trust import Rechecks
 from .config import ModelConfig
-from .errors import Unavailable
+from .errors import TrustError, Unavailable
 from .strategies import Strategy
 
 __all__ = ["Control"]
@@ -23,6 +24,7 @@ class Control:
     _core: _core.Engine
     _models: ModelTable
     _deployments: Deployments
+    _rechecks: Rechecks
     _closed: bool
 
     # ---- models
@@ -49,12 +51,14 @@ class Control:
         Raises:
             ModelLoadError: The source cannot be read, or the version exists (a load never replaces silently).
             ModelInvalid: The bytes are no model that can be run.
-            TrustError: The source is not safe to read: a link, a device, a path that leaves the model's folder.
+            TrustError: The source is not safe to read (a link, a device, a path that leaves the model's folder), or
+                its signature or the registry does not vouch for it; the classes below it say what is wrong.
             ConfigError: The configuration cannot be had, for example a provider that is not installed.
         """
         self._check_usable()
         info = self._models.load(name, source, version, config)
         self._deployments.join()
+        self._rechecks.wake()
         return info
 
     def unload(self, name: str, version: str | None = None) -> None:
@@ -72,6 +76,16 @@ class Control:
     def models(self) -> list[ModelInfo]:
         """Every loaded version, in the order of loading."""
         return self._models.infos()
+
+    def check_trust(self) -> dict[tuple[str, str], TrustError]:
+        """Read the registries anew and hold what is loaded against them, now instead of after `recheck_interval`.
+
+        Returns:
+            What a registry lets run no longer, by name and version, and why; `TrustConfig.on_revoked` was done to it. A
+            registry that cannot be read or believed revokes nothing, and is a warning in the audit log.
+        """
+        self._check_usable()
+        return self._rechecks.step()
 
     # ---- versions
 

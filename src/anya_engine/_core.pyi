@@ -16,6 +16,7 @@ __all__: list[str] = [
     "AxisSpec",
     "BatchingOptions",
     "CallbackQueue",
+    "ContentLimits",
     "Detail",
     "DimRule",
     "Engine",
@@ -34,9 +35,22 @@ __all__: list[str] = [
     "RunTime",
     "SessionOptions",
     "TensorCount",
+    "Trust",
+    "TrustOptions",
+    "TrustRegistry",
+    "add_signatures",
     "drive",
     "error_codes",
+    "generate_key",
+    "identify_model",
+    "key_ids",
     "key_position",
+    "open_registry",
+    "sign_model",
+    "sign_registry",
+    "sign_statement",
+    "verify_model",
+    "write_file",
 ]
 
 class Detail:
@@ -341,12 +355,43 @@ class SessionOptions:
     @providers.setter
     def providers(self, arg0: collections.abc.Sequence[ProviderOptions]) -> None: ...
 
+class ContentLimits:
+    """
+    What a model may consist of; see ModelLimits.
+    """
+    def __init__(self) -> None: ...
+    @property
+    def domains(self) -> list[str]: ...
+    @domains.setter
+    def domains(self, arg0: collections.abc.Sequence[str]) -> None: ...
+    @property
+    def max_graph_depth(self) -> int: ...
+    @max_graph_depth.setter
+    def max_graph_depth(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_model_bytes(self) -> int: ...
+    @max_model_bytes.setter
+    def max_model_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_nodes(self) -> int: ...
+    @max_nodes.setter
+    def max_nodes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_tensor_bytes(self) -> int: ...
+    @max_tensor_bytes.setter
+    def max_tensor_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def operators(self) -> list[str]: ...
+    @operators.setter
+    def operators(self, arg0: collections.abc.Sequence[str]) -> None: ...
+
 class ModelOptions:
     """
     How a model is run; see ModelConfig.
     """
 
     batching: BatchingOptions
+    content: ContentLimits
     rules: ModelRules
     session: SessionOptions
     def __init__(self) -> None: ...
@@ -374,6 +419,52 @@ class ModelOptions:
     def max_timeout(self) -> float: ...
     @max_timeout.setter
     def max_timeout(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+
+class TrustOptions:
+    """
+    What must hold of a model's origin; see TrustConfig.
+    """
+
+    floor: str
+    mode: str
+    registry: str
+    def __init__(self) -> None: ...
+    @property
+    def keys(self) -> list[str]: ...
+    @keys.setter
+    def keys(self, arg0: collections.abc.Sequence[str]) -> None: ...
+    @property
+    def registry_keys(self) -> list[str]: ...
+    @registry_keys.setter
+    def registry_keys(self, arg0: collections.abc.Sequence[str]) -> None: ...
+    @property
+    def registry_threshold(self) -> int: ...
+    @registry_threshold.setter
+    def registry_threshold(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class TrustRegistry:
+    """
+    One reading of a registry. Immutable; thread-safe.
+    """
+    def check(self, name: str, digest: str, signer: str) -> bool:
+        """
+        Whether a loaded model may go on: raises why not; True when it is deprecated.
+        """
+    @property
+    def version(self) -> int: ...
+
+class Trust:
+    """
+    A policy with its keys read. Immutable; thread-safe.
+    """
+    def __init__(self, options: TrustOptions) -> None:
+        """
+        Reads the keys; raises ConfigError for one that cannot be had.
+        """
+    def read_registry(self) -> TrustRegistry:
+        """
+        Reads the registry anew; raises TrustError or its like when it is not to be believed. Blocks on the disk.
+        """
 
 class HistogramSnapshot:
     """
@@ -645,10 +736,17 @@ class Engine:
         Drains everything; refuses what comes after. Idempotent. Blocks.
         """
     def load(
-        self, name: str, version: str, source: typing.Any, options: ModelOptions, read_schema: typing.Any = None
+        self,
+        name: str,
+        version: str,
+        source: typing.Any,
+        options: ModelOptions,
+        read_schema: typing.Any = None,
+        trust: Trust | None = None,
+        on_verdict: typing.Any = None,
     ) -> Model:
         """
-        Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified bytes; what it raises ends the load. Blocks with the GIL released.
+        Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once what was decided: code, digest, signer, whether it is deprecated. Blocks with the GIL released.
         """
     def stats(self) -> list[ModelStats]:
         """
@@ -804,6 +902,11 @@ class AsyncDoor:
         find(loop) -> the EventLoop that serves a running asyncio loop.
         """
 
+def add_signatures(content: bytes, keys: collections.abc.Sequence[tuple[str, str]]) -> str:
+    """
+    The same registry file with more signatures.
+    """
+
 def drive(
     model: typing.Any,
     questions: list[typing.Any],
@@ -826,7 +929,54 @@ def error_codes() -> list[str]:
     The stable codes, in the core's order.
     """
 
+def generate_key(path: str, curve: str, password: str) -> str:
+    """
+    Writes a private key and, beside it, its public half; returns the key's id.
+    """
+
+def identify_model(path: str) -> tuple[str, list[tuple[str, int, str]]]:
+    """
+    A model's digest, and name, size and SHA-256 of each file that is parsed of it.
+    """
+
+def key_ids(paths: collections.abc.Sequence[str]) -> list[str]:
+    """
+    The ids of public keys, each once.
+    """
+
 def key_position(key: typing.Any, salt: int) -> float:
     """
     Where a routing key lies in [0, 1): evenly spread, the same in every process, another for another salt.
+    """
+
+def open_registry(
+    content: bytes, keys: collections.abc.Sequence[str], private_keys: collections.abc.Sequence[tuple[str, str]]
+) -> tuple[bytes, list[str]]:
+    """
+    A registry file's payload, and the ids of those keys that signed it.
+    """
+
+def sign_model(path: str, key: str, password: str) -> dict[str, typing.Any]:
+    """
+    Signs a file or a directory; returns what was written.
+    """
+
+def sign_registry(payload: bytes, keys: collections.abc.Sequence[tuple[str, str]]) -> str:
+    """
+    The text of a registry file, signed by (path, password) each.
+    """
+
+def sign_statement(statement: bytes, key: str, password: str) -> str:
+    """
+    The signature file over any statement, well-formed or not.
+    """
+
+def verify_model(path: str, keys: collections.abc.Sequence[str]) -> dict[str, typing.Any]:
+    """
+    Holds a file or a directory, whole, against its signature.
+    """
+
+def write_file(path: str, content: str, mode: typing.SupportsInt | typing.SupportsIndex) -> None:
+    """
+    Writes in one step, flushed.
     """

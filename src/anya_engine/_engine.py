@@ -25,6 +25,7 @@ from ._model_table import ModelTable
 from ._process_group import ProcessGroup
 from ._runtime import find_runtime
 from ._taps import TappedModel
+from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
 from .errors import ApplyError
@@ -104,10 +105,14 @@ class Engine(Control, Configurable):
         self._models = ModelTable(self._core, library, config.models)
         group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
         self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
+        self._rechecks = Rechecks(self._models, self._deployments)
+        self._models.refused = self._rechecks.refused
         self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._deployments, self._watches)
+        ends = (self._deployments, self._rechecks, self._watches)
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
+            self._models.policies.of(config.trust)  # a key that cannot be had is found out now
             self._applier.apply(config)
             self._deployments.join()
         except ApplyError as error:
@@ -232,7 +237,7 @@ class Engine(Control, Configurable):
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
         from ._prometheus import EngineCollector
 
-        return EngineCollector(self.stats)
+        return EngineCollector(self.stats, self.models)
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
@@ -289,7 +294,11 @@ class Engine(Control, Configurable):
         if stats.stuck_runs > self._stuck.get(model, 0):
             _log.warning("model '%s:%s': %s", model.name, model.version, reason)
         self._stuck[model] = stats.stuck_runs
-        return ModelHealth(ready=stats.stuck_runs < stats.instances, version=model.version, reason=reason)
+        ready = stats.stuck_runs < stats.instances
+        if (code := self._rechecks.refused.get(model)) is not None:
+            reason = f"the registry lets it run no longer: {code}"
+            ready = ready and not self._rechecks.drains(model)
+        return ModelHealth(ready=ready, version=model.version, reason=reason)
 
     def _response(self, model: _core.Model | TappedModel, answer: Detailed) -> Response:
         outputs, request_id, queue_time, compute_time, batch_size, sanitized = answer
@@ -312,15 +321,19 @@ class Engine(Control, Configurable):
         self._models.not_found(name, version)
 
 
-def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch]) -> None:
+def _shut(
+    core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, rechecks: Rechecks, watches: list[Watch]
+) -> None:
     if not core.is_owner_process:
         return  # a forked child at its end: whoever held the locks at the fork does not live here
     for watch in watches:
         watch.end()
+    rechecks.end()
     deployments.stop()
     core.close()
     for watch in watches:
         watch.stop()
+    rechecks.join()
     callbacks.stop()
 
 

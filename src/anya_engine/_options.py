@@ -21,6 +21,14 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     options.batch_check_atol = config.batch_check_atol
     options.rules = core_rules(config)
 
+    limits = options.content
+    limits.max_model_bytes = config.model_limits.max_model_bytes
+    limits.max_tensor_bytes = config.model_limits.max_tensor_bytes
+    limits.max_nodes = config.model_limits.max_nodes
+    limits.max_graph_depth = config.model_limits.max_graph_depth
+    limits.domains = list(config.model_limits.domains)
+    limits.operators = list(config.model_limits.operators)
+
     batching = options.batching
     batching.max_batch_size = config.batching.max_batch_size
     batching.max_queue_delay_microseconds = config.batching.max_queue_delay_microseconds

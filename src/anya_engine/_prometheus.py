@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from ._core import HistogramSnapshot
-from ._info import EngineStats
+from ._info import EngineStats, ModelInfo
 
 __all__ = ["EngineCollector"]
 
@@ -39,8 +39,9 @@ _ERROR_TYPES = (
 class EngineCollector(Collector):
     """Reads one snapshot of the engine per scrape. Thread-safe; costs requests nothing."""
 
-    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+    def __init__(self, stats: Callable[[], EngineStats], models: Callable[[], list[ModelInfo]]) -> None:
         self._stats = stats
+        self._models = models
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not take a snapshot."""
@@ -100,6 +101,14 @@ class EngineCollector(Collector):
             terminated.add_metric(labels, model.terminated_runs)
             for field, family in durations.items():
                 _add_histogram(family, labels, getattr(model, field))
+        info = GaugeMetricFamily(
+            "anya_model_info",
+            "1 for each loaded version: digest of its bytes, key that signed them, what they were held against.",
+            labels=[*_LABELS, "digest", "signer", "trust"],
+        )
+        for each in self._models():
+            info.add_metric([each.name, each.version, each.digest, each.signer or "", each.trust], 1)
+        yield info
         yield from (requests, errors, depth, in_flight, workers, nonfinite, sanitized, stuck, terminated)
         yield from durations.values()
 

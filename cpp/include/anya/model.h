@@ -20,6 +20,7 @@ struct ModelInfo {
   std::string name;
   std::string version;
   std::string digest;  // SHA-256 of what was parsed, hex
+  std::string signer;  // the id of the key that signed it; "" where no signature was verified
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> providers;  // in force
@@ -29,6 +30,7 @@ struct ModelInfo {
   std::int64_t max_batch_size = 1;
   std::uint64_t memory_bytes = 0;  // of the model's files; ONNX Runtime's own use comes on top
   double load_seconds = 0;
+  double warm_up_seconds = 0;  // of these, the runs on made-up rows
 };
 
 // One loaded version of a model: the door through which requests enter.

@@ -25,7 +25,7 @@ int instances_for(const ModelOptions& options) {
 LoadedModel load_named(const std::string& name, const std::string& version, const ModelSource& source,
                        const ModelOptions& options, const EngineDependencies& dependencies) {
   try {
-    return load_model(source, options, dependencies.open_session, *dependencies.clock);
+    return load_model({source.path, source.bytes, name}, options, dependencies.open_session, *dependencies.clock);
   } catch (const Error& error) {
     const std::string from = source.path.empty() ? "bytes" : "'" + source.path + "'";
     throw Error(error.code(), "model '" + name + ":" + version + "' from " + from + ": " + error.what(), error.field());
@@ -96,6 +96,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.name = name;
   info.version = version;
   info.digest = loaded.digest;
+  info.signer = loaded.signer;
   info.inputs = loaded.session->schema().inputs;
   info.outputs = loaded.session->schema().outputs;
   info.providers = loaded.session->providers();
@@ -104,6 +105,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.instances = instances_for(options);
   info.max_batch_size = info.batchable ? options.batching.max_batch_size : 1;
   info.memory_bytes = loaded.file_bytes;
+  info.warm_up_seconds = static_cast<double>(loaded.warm_up_time) * 1e-9;
   Admission::Rules rules{loaded.batch_axis, loaded.output_predictable, options.max_request_bytes};
   info.load_seconds = static_cast<double>(impl_->dependencies.clock->now() - began) * 1e-9;
   auto model = std::make_shared<Model>(
