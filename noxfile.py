@@ -139,6 +139,19 @@ def conformance(session: nox.Session) -> None:
     session.run("pytest", "tests/conformance", *session.posargs)
 
 
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Compare with other tools that speak our formats: signatures against `model_signing`, both ways."""
+    install(session, "test")
+    # It brings some 35 packages, which must not decide what ours are: an environment of its own.
+    place = BUILD / "peers" / "model-signing"
+    if not (place / "bin" / "model_signing").exists():
+        session.run("python", "-m", "venv", "--clear", str(place))
+        session.run(str(place / "bin" / "pip"), "install", "--quiet", *group("signing"), external=True)
+    tool = str(place / "bin" / "model_signing")
+    session.run("pytest", "tests/peers", *session.posargs, env={"ANYA_MODEL_SIGNING": tool})
+
+
 @nox.session(name="rollout-simulation")
 def rollout_simulation(session: nox.Session) -> None:
     """Play 2 000 rollouts of each kind: false rollbacks, found regressions, and the rules that fail there."""
@@ -311,9 +324,9 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz tensor descriptors and schema.toml under atheris, half a minute each; `-- --seconds 600`: ten."""
+    """Fuzz descriptors, schema.toml and what is signed under atheris, half a minute each; `-- --seconds 600`: ten."""
     install(session, "fuzz", extras="cpu")
-    for target in ("descriptors", "schema"):
+    for target in ("descriptors", "schema", "bundle", "statement", "registry"):
         session.run("python", "tests/fuzz/run.py", target, *session.posargs)
 
 

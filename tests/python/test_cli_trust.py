@@ -106,9 +106,12 @@ def test_a_registry_from_its_beginning_to_a_revocation(place: Path, capsys: Capt
         assert caught.value.code == ("REGISTRY_ROLLBACK" if "--below" in how else "REVOKED")
         (place / "r.json").write_bytes(before)
         (place / "r.json.floor").unlink()
-    run(capsys, "registry", "revoke", "r.json", "--digest", added["digest"], "--key", "root")
-    status, _, err = run(capsys, "registry", "add", "r.json", "m", "--key", "root")
-    assert status == 2 and "do not come back" in err
+    for how in (["--name", "m"], ["--digest", added["digest"]]):
+        before = (place / "r.json").read_bytes()
+        run(capsys, "registry", "revoke", "r.json", *how, "--key", "root")
+        status, _, err = run(capsys, "registry", "add", "r.json", "m", "--key", "root")
+        assert status == 2 and "do not come back" in err
+        (place / "r.json").write_bytes(before)
 
 
 def test_two_holders_sign_one_after_the_other_and_nobody_elses_text(place: Path, capsys: Capture) -> None:

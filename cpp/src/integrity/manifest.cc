@@ -27,7 +27,8 @@ void expect(const Json& json, std::string_view name, std::string_view wanted) {
   }
 }
 
-// SHA-256 over the raw digests in order of the names. It binds no names, so it is checked and identifies nothing.
+// SHA-256 over the raw digests in the order in which the files are listed (the reference sorts by path components). It
+// binds no names, so it is checked and identifies nothing.
 std::string root_of(const CryptoContext& context, const std::vector<Resource>& files) {
   Sha256 hash(context);
   for (const Resource& file : files) hash.update(from_hex(file.sha256));
@@ -81,12 +82,12 @@ Manifest read_statement(const CryptoContext& context, std::string_view payload) 
       if (!fault.empty()) throw Malformed("it lists " + quoted(file.name, 80) + ", a name that " + fault);
     }
   }
+  if (root_of(context, manifest.files) != root) throw Malformed("its subject is not the sum of its files");
   const auto by_name = [](const Resource& a, const Resource& b) { return a.name < b.name; };
   std::sort(manifest.files.begin(), manifest.files.end(), by_name);
   const auto same = [](const Resource& a, const Resource& b) { return a.name == b.name; };
   const auto twice = std::adjacent_find(manifest.files.begin(), manifest.files.end(), same);
   if (twice != manifest.files.end()) throw Malformed("it lists " + quoted(twice->name, 80) + " twice");
-  if (root_of(context, manifest.files) != root) throw Malformed("its subject is not the sum of its files");
   return manifest;
 }
 

@@ -17,7 +17,8 @@ namespace anya::integrity {
 namespace {
 
 constexpr std::size_t kMaxNameBytes = 4096;
-constexpr std::size_t kPiece = std::size_t{4} << 20;
+// Small enough that a hash can follow close behind.
+constexpr std::size_t kPiece = std::size_t{512} << 10;
 constexpr int kOpenFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
 std::string errno_text(int error) {

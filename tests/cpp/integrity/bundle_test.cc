@@ -229,10 +229,19 @@ TEST(Bundle, AStatementThatIsNotWholeIsMalformedThoughItIsSigned) {
   EXPECT_EQ(rig.signed_verdict(with(rig.good, "\"algorithm\":\"sha256\"", "\"algorithm\":\"sha1\"")), "TRUST_ERROR");
 }
 
-TEST(Bundle, OrderDoesNotMatterAndIgnoredPathsChangeNothing) {
+TEST(Bundle, FilesMayBeListedInAnyOrderThatTheirSumFollows) {
   const Rig rig;
   const std::string model = entry(rig.context, "model.onnx", "graph");
   const std::string weights = entry(rig.context, "w/a.bin", "weights");
-  EXPECT_EQ(rig.signed_verdict(with(rig.good, model + "," + weights, weights + "," + model)), "OK");
+  const std::string swapped = with(rig.good, model + "," + weights, weights + "," + model);
+  EXPECT_EQ(rig.signed_verdict(swapped), "SIGNATURE_MALFORMED");
+  Sha256 hash(rig.context);
+  for (const char* content : {"weights", "graph"}) hash.update(from_hex(hash_of(rig.context, content)));
+  const std::string root = rig.good.substr(rig.good.find("\"sha256\":\"") + 10, 64);
+  EXPECT_EQ(rig.signed_verdict(with(swapped, root, to_hex(hash.finish()))), "OK");
+}
+
+TEST(Bundle, WhatItsSignerIgnoredChangesNothing) {
+  const Rig rig;
   EXPECT_EQ(rig.signed_verdict(with(rig.good, "\"ignore_paths\":[", "\"ignore_paths\":[\".\",\"w\",")), "OK");
 }
