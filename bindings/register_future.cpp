@@ -179,13 +179,15 @@ void CallbackQueue::run() {
 
 std::unique_ptr<Future> submit_future(const py::object& model, const py::object& callbacks, const py::object& inputs,
                                       const py::object& outputs, const py::object& timeout, const py::object& priority,
-                                      const py::object& key, const py::object& tenant) {
+                                      const py::object& key, const py::object& tenant, bool cached) {
   PyModel& target = model_of(model.ptr());
   PyObject* const arguments[kCallArguments] = {inputs.ptr(),   outputs.ptr(), timeout.ptr(),
                                                priority.ptr(), key.ptr(),     tenant.ptr()};
-  PyRequest* const request = make_request(model.ptr(), target, arguments, Inputs::kSnapshot);
+  PyRequest* const request = make_request(model.ptr(), target, arguments, Inputs::kSnapshot,
+                                          cached ? Model::Caching::kUse : Model::Caching::kBypass);
   if (request == nullptr) throw py::error_already_set();
   auto future = std::make_unique<Future>(model, request, callbacks);
+  if (request->batcher != nullptr) return future;  // answered, or about to be, by another run
   Request* only = request;
   Status refusal;
   if (target.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
@@ -217,7 +219,7 @@ void register_future(py::module_& module) {
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
       .def_static("_submit", &submit_future, py::arg("model"), py::arg("callbacks"), py::arg("inputs"),
-                  py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"))
+                  py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"), py::arg("cached") = true)
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it "
            "has "

@@ -61,7 +61,9 @@ class Mirror:
     def ask(self, inputs: Any, outputs: Any, key: Any, tenant: Any) -> Pair | None:
         """Send the copy; None: the shadow has no room for it."""
         try:
-            future = _core.Future._submit(self._shadow, self._callbacks(), inputs, outputs, None, LOWEST, key, tenant)
+            future = _core.Future._submit(
+                self._shadow, self._callbacks(), inputs, outputs, None, LOWEST, key, tenant, cached=False
+            )
         except Overloaded:
             self._drop()
             return None

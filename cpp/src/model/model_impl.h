@@ -13,6 +13,7 @@
 #include "batching/batcher.h"
 #include "batching/deadline_timer.h"
 #include "model/admission.h"
+#include "model/answer_cache.h"
 #include "model/rule_book.h"
 #include "model/run_times.h"
 
@@ -37,7 +38,7 @@ Timeouts timeouts_of(const ModelOptions& options);
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
        Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
-       Timeouts timeouts = {}, const ModelRules& model_rules = {});
+       Timeouts timeouts = {}, const ModelRules& model_rules = {}, const CacheOptions& cache = {});
 
   const std::shared_ptr<EngineShared> shared;
   const ModelInfo info;
@@ -45,6 +46,7 @@ struct Model::Impl {
   const std::unique_ptr<Session> session;
   const Admission admission;
   const Timeouts timeouts;
+  std::unique_ptr<AnswerCache> cache;  // null: none was asked for
   Batcher batcher;  // last: its threads end before what they use
 };
 
