@@ -9,7 +9,7 @@ namespace anya::python {
 namespace {
 constexpr Nanos kAtOnceEvery = 1'000'000;
 constexpr int kAtOnceInARow = 64;  // answers from a cache, some 100 us of the loop's time
-}
+}  // namespace
 
 bool EventLoop::plan_flush() {
   if (flush_planned_) return true;

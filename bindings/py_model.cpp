@@ -209,7 +209,8 @@ bool ask_cache(PyModel& model, PyRequest& request, Inputs inputs, Model::Caching
   }
   if (request.ended()) return true;
   if (!place_outputs(model, request)) return false;
-  if (caching == Model::Caching::kUse) unlocked([&] { return model.model->join(request, inputs == Inputs::kSnapshot); });
+  if (caching == Model::Caching::kUse)
+    unlocked([&] { return model.model->join(request, inputs == Inputs::kSnapshot); });
   return true;
 }
 
@@ -247,7 +248,10 @@ PyObject* copy_outputs(const PyRequest& request) {
 }  // namespace
 
 PyModel::PyModel(py::object engine_object, std::shared_ptr<Model> loaded)
-    : engine(std::move(engine_object)), pool(engine.cast<PyEngine&>().pool), model(std::move(loaded)), has_cache(model->has_cache()) {
+    : engine(std::move(engine_object)),
+      pool(engine.cast<PyEngine&>().pool),
+      model(std::move(loaded)),
+      has_cache(model->has_cache()) {
   for (const TensorSpec& spec : model->schema().inputs) {
     input_names.push_back(interned(spec.name));
     checked.push_back(model->checks_values(input_names.size() - 1) ? 1 : 0);

@@ -219,7 +219,8 @@ void register_future(py::module_& module) {
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
       .def_static("_submit", &submit_future, py::arg("model"), py::arg("callbacks"), py::arg("inputs"),
-                  py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"), py::arg("cached") = true)
+                  py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"),
+                  py::arg("cached") = true)
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it "
            "has "

@@ -22,7 +22,9 @@ namespace anya {
 // A question as the cache sees it: who asks, for which outputs, and every input's type, shape and bytes. Borrows the
 // inputs' memory. Made by ResponseCache::ask; keeps its own memory when it is made again.
 struct CacheQuestion {
-  std::uint64_t hash = 0;
+  std::uint64_t hash = 0;    // of all of it, once `hashed`
+  std::uint64_t sketch = 0;  // of a long one: a hash of samples, which tells where to look first; 0: none
+  bool hashed = false;
   std::array<std::uint64_t, 2> mac{};  // of a large one: its identity
   bool by_mac = false;
   std::size_t bytes = 0;          // of the whole, as a key would hold it
@@ -38,6 +40,7 @@ class CacheKey {
   [[nodiscard]] bool matches(const CacheQuestion& question) const noexcept;
   [[nodiscard]] bool matches(const CacheKey& other) const noexcept;
   [[nodiscard]] std::uint64_t hash() const noexcept { return hash_; }
+  [[nodiscard]] std::uint64_t sketch() const noexcept { return sketch_; }
   [[nodiscard]] bool holds_values() const noexcept { return block_ != nullptr; }
   [[nodiscard]] std::size_t memory_bytes() const noexcept;
   // Points the inputs, which are of this question, at the values kept here; strings stay where they are.
@@ -48,6 +51,7 @@ class CacheKey {
     void operator()(std::byte* block) const noexcept;
   };
   std::uint64_t hash_;
+  std::uint64_t sketch_;
   std::array<std::uint64_t, 2> mac_;
   std::size_t header_bytes_ = 0;
   std::size_t bytes_ = 0;
@@ -72,8 +76,9 @@ class CachedAnswer {
 // Answers by question, within a budget of bytes. One per loaded model, whose digest and session are therefore part of
 // every key without being written into it.
 //
-// A question's index is a seeded hash; its identity is a comparison of every byte, above kLargeQuestion a keyed MAC.
-// Two questions of one index are a collision: the first stays, the other is a miss and is counted.
+// A question's index is a seeded hash; its identity is a comparison of every byte, above kLargeQuestion a keyed MAC. A
+// long question is first compared with the last one of the same sketch: if that is it, it need not be hashed. Two
+// questions of one index are a collision: the first stays, the other is a miss and is counted.
 // Thread-safe. Readers never block and never wait for each other or for a writer: they announce themselves in a slot
 // of their own, and what a writer takes out is freed once every reader that may see it has left. Writers (insert,
 // clear) take one mutex, for a few hundred nanoseconds. Time comes from the caller and must not run backwards by more
@@ -89,8 +94,10 @@ class ResponseCache {
   ResponseCache(const ResponseCache&) = delete;
   ResponseCache& operator=(const ResponseCache&) = delete;
 
+  static constexpr std::size_t kLongQuestion = std::size_t{32} << 10U;
+
   // Makes the question of a request. `question` borrows `inputs`. Throws std::bad_alloc, and Error(kUnavailable) when
-  // libcrypto offers no MAC for a large one. Takes as long as reading the inputs once.
+  // libcrypto offers no MAC for a large one. Takes as long as reading the inputs once; of a long question, samples.
   void ask(std::string_view tenant, std::span<const std::uint32_t> outputs, std::span<const TensorView> inputs,
            CacheQuestion& question) const;
 
@@ -98,8 +105,9 @@ class ResponseCache {
     std::shared_ptr<const CachedAnswer> answer;  // null: nothing that may be given
     Nanos stale_age = -1;                        // beyond its time to live; -1: fresh
   };
-  // The answer, fresh or within stale_while_revalidate. Counted: a hit, stale or a miss.
-  [[nodiscard]] Found find(const CacheQuestion& question, Nanos now) noexcept;
+  // The answer, fresh or within stale_while_revalidate. Counted: a hit, stale or a miss. Hashes a long question if it
+  // must. The other two are for questions that this one has missed.
+  [[nodiscard]] Found find(CacheQuestion& question, Nanos now) noexcept;
   // A fresh answer for one who has missed before: counted as coalesced, or not at all.
   [[nodiscard]] Found find_again(const CacheQuestion& question, Nanos now) noexcept;
   // The answer, fresh or within stale_if_error, for a request that has failed. Counted when there is one.

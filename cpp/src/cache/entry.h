@@ -33,9 +33,9 @@ struct Entry {
     Entry* after = nullptr;
   };
   Link queue, arrival;
-  bool is_main = false;                            // S3-FIFO: which queue
-  std::pair<Nanos, std::uint64_t> rank{0, 0};      // LRU: under what it is filed
-  std::uint64_t retired_in = 0;                    // era; see ReaderSlots
+  bool is_main = false;                        // S3-FIFO: which queue
+  std::pair<Nanos, std::uint64_t> rank{0, 0};  // LRU: under what it is filed
+  std::uint64_t retired_in = 0;                // era; see ReaderSlots
 };
 
 // Entries in a row, linked through a member of theirs. Not thread-safe.

@@ -38,7 +38,7 @@ void CacheKey::Free::operator()(std::byte* block) const noexcept {
 }
 
 CacheKey::CacheKey(const CacheQuestion& question)
-    : hash_(question.hash), mac_(question.mac), header_bytes_(question.header.size()) {
+    : hash_(question.hash), sketch_(question.sketch), mac_(question.mac), header_bytes_(question.header.size()) {
   if (question.by_mac) return;
   bytes_ = question.bytes;
   block_.reset(static_cast<std::byte*>(::operator new[](bytes_, std::align_val_t{cache::kAlign})));

@@ -8,12 +8,11 @@
 
 #include "anya/cache.h"
 #include "anya/status.h"
+#include "base/hash.h"
 #include "base/mutex.h"
+#include "cache/asker.h"
 #include "cache/entry.h"
 #include "cache/eviction.h"
-#include "cache/index_hash.h"
-#include "cache/key_mac.h"
-#include "cache/question.h"
 #include "cache/reader_slots.h"
 
 namespace anya {
@@ -35,6 +34,12 @@ std::size_t buckets_for(std::int64_t capacity) {
                     std::uint64_t{64}, std::uint64_t{1} << 22U);
 }
 
+// One for each long entry that fits, at most.
+std::size_t hints_for(std::int64_t capacity) {
+  const auto most = static_cast<std::uint64_t>(std::max<std::int64_t>(capacity, 0)) / ResponseCache::kLongQuestion;
+  return std::clamp(std::bit_ceil(most), std::uint64_t{1}, std::uint64_t{1} << 16U);
+}
+
 Nanos nanos_of(double seconds) { return static_cast<Nanos>(std::clamp(seconds, 0.0, 1e9) * 1e9); }
 
 }  // namespace
@@ -47,7 +52,10 @@ struct ResponseCache::Impl {
 
   std::atomic<Entry*>& bucket(std::uint64_t hash) const noexcept { return buckets[hash & mask]; }
   [[nodiscard]] Nanos stale_from(std::uint64_t hash, Nanos now) const noexcept;
+  std::atomic<Entry*>& hint(std::uint64_t sketch) const noexcept { return hints[sketch & hint_mask]; }
   Found find(const CacheQuestion& question, Nanos now, Ask asked) noexcept;
+  Found find_by_sketch(CacheQuestion& question, Nanos now) noexcept;
+  Found give(ReaderSlots::Slot& slot, Entry& entry, Nanos now, Ask asked) const noexcept;
   [[nodiscard]] Nanos allowed_stale(Ask asked) const noexcept;
   static std::atomic<std::uint64_t>& counter_of(ReaderSlots::Slot& slot, Ask asked, Nanos over) noexcept;
   Entry* same_index(std::uint64_t hash) REQUIRES_LOCK(mutex);
@@ -64,11 +72,12 @@ struct ResponseCache::Impl {
   const Nanos stale_while_revalidate;
   const std::uint64_t jitter_seed;
   const std::size_t mask;
+  const std::size_t hint_mask;
   const std::uint64_t fixed_bytes;
-  const cache::IndexHash index;
-  const cache::KeyMac mac;
+  const cache::Asker asker;
   const std::unique_ptr<std::atomic<Entry*>[]> buckets;
-  const std::unique_ptr<cache::Eviction> eviction;  // `hit` is for readers, the rest is guarded by the mutex
+  const std::unique_ptr<std::atomic<Entry*>[]> hints;  // the last entry of each sketch
+  const std::unique_ptr<cache::Eviction> eviction;     // `hit` is for readers, the rest is guarded by the mutex
 
   ReaderSlots readers;  // synchronizes itself
 
@@ -101,10 +110,12 @@ ResponseCache::Impl::Impl(const CacheOptions& options, std::array<std::uint64_t,
       stale_while_revalidate(nanos_of(options.stale_while_revalidate)),
       jitter_seed(hash_combine(seed[0], seed[1])),
       mask(buckets_for(options.capacity_bytes) - 1),
-      fixed_bytes(sizeof(ResponseCache) + sizeof(Impl) + ReaderSlots::kBytes + (mask + 1) * sizeof(Entry*) + 256),
-      index(seed),
-      mac({hash_combine(seed[0], 1), hash_combine(seed[1], 2)}),
+      hint_mask(hints_for(options.capacity_bytes) - 1),
+      fixed_bytes(sizeof(ResponseCache) + sizeof(Impl) + ReaderSlots::kBytes + (mask + hint_mask + 2) * sizeof(Entry*) +
+                  256),
+      asker(seed),
       buckets(new std::atomic<Entry*>[mask + 1]()),
+      hints(new std::atomic<Entry*>[hint_mask + 1]()),
       eviction(make_eviction(options.policy, capacity - std::min(capacity, fixed_bytes))) {}
 
 // A share of the time to live that is the same for a question and a time: nothing random is kept.
@@ -126,27 +137,46 @@ std::atomic<std::uint64_t>& ResponseCache::Impl::counter_of(ReaderSlots::Slot& s
   return over < 0 ? slot.hits : slot.stale;
 }
 
+// What may be given of an entry that is the question's, with all that is counted of it. REQUIRES: inside `slot`.
+ResponseCache::Found ResponseCache::Impl::give(ReaderSlots::Slot& slot, Entry& entry, Nanos now,
+                                               Ask asked) const noexcept {
+  const Nanos over = entry.stale_from == kNever ? -1 : std::max<Nanos>(now - entry.stale_from, -1);
+  if (over >= 0 && over >= allowed_stale(asked)) return {};
+  eviction->hit(entry, now);
+  ReaderSlots::count(counter_of(slot, asked, over));
+  const auto age = static_cast<std::uint64_t>(std::max<Nanos>(now - entry.stored_at, 0));
+  slot.age.observe(bucket_of(kAgeNanos, age), age);
+  return {entry.answer, over};
+}
+
 ResponseCache::Found ResponseCache::Impl::find(const CacheQuestion& question, Nanos now, Ask asked) noexcept {
   ReaderSlots::Slot& slot = readers.enter();
   Found found;
   // Sequentially consistent, as ReaderSlots asks for.
   Entry* entry = bucket(question.hash).load(std::memory_order_seq_cst);
   while (entry != nullptr && entry->hash != question.hash) entry = entry->next.load(std::memory_order_seq_cst);
-  if (entry != nullptr && !entry->key->matches(question)) {
-    if (asked == Ask::kFirst) ReaderSlots::count(slot.collisions);
-    entry = nullptr;
-  }
   if (entry != nullptr) {
-    const Nanos over = entry->stale_from == kNever ? -1 : std::max<Nanos>(now - entry->stale_from, -1);
-    if (over < 0 || over < allowed_stale(asked)) {
-      found = {entry->answer, over};
-      eviction->hit(*entry, now);
-      ReaderSlots::count(counter_of(slot, asked, over));
-      const auto age = static_cast<std::uint64_t>(std::max<Nanos>(now - entry->stored_at, 0));
-      slot.age.observe(bucket_of(kAgeNanos, age), age);
+    if (entry->key->matches(question)) {
+      found = give(slot, *entry, now, asked);
+    } else if (asked == Ask::kFirst) {
+      ReaderSlots::count(slot.collisions);
     }
   }
   if (found.answer == nullptr && asked == Ask::kFirst) ReaderSlots::count(slot.misses);
+  ReaderSlots::leave(slot);
+  return found;
+}
+
+// The whole comparison, without the hash. Nothing is counted of an entry that is another question's.
+ResponseCache::Found ResponseCache::Impl::find_by_sketch(CacheQuestion& question, Nanos now) noexcept {
+  ReaderSlots::Slot& slot = readers.enter();
+  Found found;
+  Entry* const entry = hint(question.sketch).load(std::memory_order_seq_cst);
+  if (entry != nullptr && entry->key->sketch() == question.sketch && entry->key->matches(question)) {
+    found = give(slot, *entry, now, Ask::kFirst);
+    question.hash = entry->hash;
+    question.hashed = true;
+  }
   ReaderSlots::leave(slot);
   return found;
 }
@@ -161,6 +191,7 @@ void ResponseCache::Impl::link(Entry& entry) {
   std::atomic<Entry*>& head = bucket(entry.hash);
   entry.next.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);
   head.store(&entry, std::memory_order_seq_cst);  // whoever finds it sees what was written before
+  if (entry.key->sketch() != 0) hint(entry.key->sketch()).store(&entry, std::memory_order_seq_cst);
   arrivals.push_back(entry);
   ++entries;
   ++insertions;
@@ -171,6 +202,8 @@ void ResponseCache::Impl::take_out(Entry& entry, Cause cause) {
   std::atomic<Entry*>* place = &bucket(entry.hash);
   while (place->load(std::memory_order_relaxed) != &entry) place = &place->load(std::memory_order_relaxed)->next;
   place->store(entry.next.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+  std::atomic<Entry*>& mine = hint(entry.key->sketch());
+  if (mine.load(std::memory_order_relaxed) == &entry) mine.store(nullptr, std::memory_order_seq_cst);
   arrivals.remove(entry);
   --entries;
   ++evicted[static_cast<std::size_t>(cause)];
@@ -203,34 +236,15 @@ ResponseCache::~ResponseCache() { close(); }
 
 void ResponseCache::ask(std::string_view tenant, std::span<const std::uint32_t> outputs,
                         std::span<const TensorView> inputs, CacheQuestion& question) const {
-  question.inputs = inputs;
-  cache::write_header(tenant, outputs, inputs, question.header);
-  std::size_t end = 0;
-  cache::walk(question.header, inputs, [&end](const void*, std::size_t size, bool starts) {
-    cache::place(end, size, starts);
-    return true;
-  });
-  question.bytes = end;
-  question.by_mac = end > kLargeQuestion;
-  if (question.by_mac) {
-    cache::KeyMac::Stream stream(impl_->mac);
-    cache::walk(question.header, inputs, [&stream](const void* data, std::size_t size, bool) {
-      stream.update(data, size);
-      return true;
-    });
-    question.mac = stream.finish();
-    question.hash = question.mac[0];
-    return;
-  }
-  question.mac = {};
-  question.hash = 0;
-  cache::walk(question.header, inputs, [&](const void* data, std::size_t size, bool) {
-    question.hash = impl_->index.piece(data, size, question.hash);
-    return true;
-  });
+  impl_->asker.ask(tenant, outputs, inputs, question);
 }
 
-ResponseCache::Found ResponseCache::find(const CacheQuestion& question, Nanos now) noexcept {
+ResponseCache::Found ResponseCache::find(CacheQuestion& question, Nanos now) noexcept {
+  if (!question.hashed) {
+    Found found = impl_->find_by_sketch(question, now);
+    if (found.answer != nullptr) return found;
+    if (!question.hashed) impl_->asker.hash(question);
+  }
   return impl_->find(question, now, Impl::Ask::kFirst);
 }
 

@@ -24,8 +24,9 @@ int instances_for(const ModelOptions& options) {
 // An answer that is drawn anew each time is no answer to keep.
 void refuse_random(const LoadedModel& loaded, const CacheOptions& cache) {
   if (cache.capacity_bytes <= 0 || cache.force || (loaded.random_ops.empty() && loaded.repeats)) return;
-  const std::string why = loaded.random_ops.empty() ? "it answered the same made-up rows differently"
-                                                    : "its operator '" + loaded.random_ops.front() + "' draws at random";
+  const std::string why = loaded.random_ops.empty()
+                              ? "it answered the same made-up rows differently"
+                              : "its operator '" + loaded.random_ops.front() + "' draws at random";
   throw Error(ErrorCode::kConfigError,
               "a cache would give its first answer for ever: " + why + "; leave the cache out, or set cache.force",
               "cache");
@@ -118,9 +119,9 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.memory_bytes = loaded.file_bytes;
   Admission::Rules rules{loaded.batch_axis, loaded.output_predictable, options.max_request_bytes};
   info.load_seconds = static_cast<double>(impl_->dependencies.clock->now() - began) * 1e-9;
-  auto model = std::make_shared<Model>(
-      std::make_unique<Model::Impl>(impl_->shared, std::move(info), std::move(loaded.session), std::move(rules),
-                                    options.batching, loaded.run_times, timeouts_of(options), loaded.rules, options.cache));
+  auto model = std::make_shared<Model>(std::make_unique<Model::Impl>(
+      impl_->shared, std::move(info), std::move(loaded.session), std::move(rules), options.batching, loaded.run_times,
+      timeouts_of(options), loaded.rules, options.cache));
 
   MutexLock lock(impl_->mutex);
   if (impl_->closed) throw Error(ErrorCode::kUnavailable, "the engine was closed while '" + name + "' was loading");

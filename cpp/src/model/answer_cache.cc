@@ -131,7 +131,8 @@ void AnswerCache::deliver(Flight& flight, const Request& leader) noexcept {
   } catch (const std::exception&) {
     answer.reset();
   }
-  const Status no_answer = Status::with_text(ErrorCode::kOutOfMemory, "no memory to share the answer of an equal request");
+  const Status no_answer =
+      Status::with_text(ErrorCode::kOutOfMemory, "no memory to share the answer of an equal request");
   for (Request* next = flights_.land(flight); next != nullptr;) {
     Request* const follower = std::exchange(next, next->next_waiting);
     if (answer == nullptr) {

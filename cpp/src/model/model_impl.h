@@ -47,7 +47,7 @@ struct Model::Impl {
   const Admission admission;
   const Timeouts timeouts;
   std::unique_ptr<AnswerCache> cache;  // null: none was asked for
-  Batcher batcher;  // last: its threads end before what they use
+  Batcher batcher;                     // last: its threads end before what they use
 };
 
 }  // namespace anya
