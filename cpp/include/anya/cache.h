@@ -36,7 +36,7 @@ struct CacheQuestion {
 // question the MAC alone is kept. Immutable.
 class CacheKey {
  public:
-  explicit CacheKey(const CacheQuestion& question);  // throws std::bad_alloc
+  explicit CacheKey(const CacheQuestion& question);  // throws std::bad_alloc. REQUIRES: it is hashed: it was missed
   [[nodiscard]] bool matches(const CacheQuestion& question) const noexcept;
   [[nodiscard]] bool matches(const CacheKey& other) const noexcept;
   [[nodiscard]] std::uint64_t hash() const noexcept { return hash_; }

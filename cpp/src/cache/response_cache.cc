@@ -270,7 +270,6 @@ void ResponseCache::insert(std::shared_ptr<const CacheKey> key, std::shared_ptr<
   if (entry->stale_from != kNever) entry->gone_from = entry->stale_from + kept;
 
   MutexLock lock(impl.mutex);
-  impl.free_retired();
   if (impl.closed) return;
   if (impl.fixed_bytes + entry->bytes > impl.capacity) {
     ++impl.oversized;
@@ -292,6 +291,7 @@ void ResponseCache::insert(std::shared_ptr<const CacheKey> key, std::shared_ptr<
     if (victim == nullptr) break;
     impl.take_out(*victim, victim->gone_from <= now ? Impl::Cause::kTtl : Impl::Cause::kCapacity);
   }
+  impl.free_retired();
   entry->serial = impl.insertions;
   impl.eviction->add(*entry, now);
   impl.link(*entry.release());
