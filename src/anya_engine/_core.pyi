@@ -15,6 +15,8 @@ __all__: list[str] = [
     "AsyncDoor",
     "AxisSpec",
     "BatchingOptions",
+    "CacheOptions",
+    "CacheStats",
     "CallbackQueue",
     "Detail",
     "DimRule",
@@ -341,12 +343,45 @@ class SessionOptions:
     @providers.setter
     def providers(self, arg0: collections.abc.Sequence[ProviderOptions]) -> None: ...
 
+class CacheOptions:
+    """
+    The response cache of a version; see CacheConfig.
+    """
+
+    force: bool
+    on_leader_error: str
+    policy: str
+    scope: str
+    single_flight: bool
+    def __init__(self) -> None: ...
+    @property
+    def capacity_bytes(self) -> int: ...
+    @capacity_bytes.setter
+    def capacity_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def stale_if_error(self) -> float: ...
+    @stale_if_error.setter
+    def stale_if_error(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def stale_while_revalidate(self) -> float: ...
+    @stale_while_revalidate.setter
+    def stale_while_revalidate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def ttl(self) -> float: ...
+    @ttl.setter
+    def ttl(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def ttl_jitter(self) -> float: ...
+    @ttl_jitter.setter
+    def ttl_jitter(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+
 class ModelOptions:
     """
     How a model is run; see ModelConfig.
     """
 
     batching: BatchingOptions
+    cache: CacheOptions
     rules: ModelRules
     session: SessionOptions
     def __init__(self) -> None: ...
@@ -427,6 +462,79 @@ class TensorCount:
         Values that were clipped, replaced or normalised.
         """
 
+class CacheStats:
+    """
+    Counters of a version's response cache, and what it holds.
+    """
+    @property
+    def age(self) -> HistogramSnapshot:
+        """
+        Seconds since they were made, of answers given.
+        """
+    @property
+    def bytes(self) -> int:
+        """
+        In use, all overheads counted.
+        """
+    @property
+    def capacity_bytes(self) -> int:
+        """
+        0: there is no cache.
+        """
+    @property
+    def coalesced(self) -> int:
+        """
+        Misses that were answered by an equal request's run.
+        """
+    @property
+    def collisions(self) -> int:
+        """
+        Questions that met another one of the same index.
+        """
+    @property
+    def entries(self) -> int: ...
+    @property
+    def evicted_capacity(self) -> int: ...
+    @property
+    def evicted_invalidate(self) -> int:
+        """
+        By cache_clear, or with their version.
+        """
+    @property
+    def evicted_ttl(self) -> int: ...
+    @property
+    def fixed_bytes(self) -> int:
+        """
+        Of them, what an empty cache takes.
+        """
+    @property
+    def hits(self) -> int:
+        """
+        Answered with a fresh answer.
+        """
+    @property
+    def insertions(self) -> int: ...
+    @property
+    def misses(self) -> int:
+        """
+        Not there, or not fresh enough; collisions included.
+        """
+    @property
+    def oversized(self) -> int:
+        """
+        Answers larger than the whole cache.
+        """
+    @property
+    def stale(self) -> int:
+        """
+        Answered within stale_while_revalidate.
+        """
+    @property
+    def stale_on_error(self) -> int:
+        """
+        Answered within stale_if_error, not with an error.
+        """
+
 class ModelStats:
     """
     Counters of one loaded version, read as one snapshot.
@@ -437,6 +545,8 @@ class ModelStats:
     def batch_size(self) -> HistogramSnapshot: ...
     @property
     def batches(self) -> int: ...
+    @property
+    def cache(self) -> CacheStats: ...
     @property
     def compute_duration(self) -> HistogramSnapshot: ...
     @property
@@ -547,6 +657,10 @@ class Model:
         """
         The same for Model.infer_detailed's answer.
         """
+    def clear_cache(self) -> None:
+        """
+        Forgets every cached answer.
+        """
     def counted(self, tally: RolloutTally, is_new: bool) -> Model:
         """
         The same version; what is asked through this object is counted in a tally.
@@ -571,9 +685,9 @@ class Model:
         priority: typing.Any,
         key: typing.Any,
         tenant: typing.Any,
-    ) -> tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None]:
+    ) -> tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None, bool, float | None]:
         """
-        The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was changed.
+        The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was changed, whether another run than its own answered, by how many seconds that answer is stale.
         """
     def info(self) -> dict[str, typing.Any]:
         """
@@ -672,6 +786,7 @@ class Future:
         priority: typing.Any,
         key: typing.Any,
         tenant: typing.Any,
+        cached: bool = True,
     ) -> Future: ...
     def add_done_callback(self, fn: collections.abc.Callable[[typing.Any], typing.Any]) -> None:
         """
