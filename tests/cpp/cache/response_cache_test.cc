@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "anya/cache.h"
-
-#include <malloc.h>
-
 #include <algorithm>
 #include <atomic>
 #include <thread>
 
+#include <malloc.h>
+
+#include "anya/cache.h"
 #include "anya/status.h"
 #include "cache/cache_rig.h"
 #include "cache/index_hash.h"
@@ -56,10 +55,10 @@ TEST(ResponseCache, TypeShapeOutputsAndTenantAreOtherQuestions) {
     std::span<const std::uint32_t> outputs;
   };
   const std::vector<Case> cases = {
-      {view(DType::kFloat32, {8}), "", kFirstOutput},     {view(DType::kInt32, {8}), "", kFirstOutput},
-      {view(DType::kFloat32, {2, 4}), "", kFirstOutput},  {view(DType::kFloat32, {4, 2}), "", kFirstOutput},
-      {view(DType::kFloat32, {8}), "a", kFirstOutput},    {view(DType::kFloat32, {8}), "b", kFirstOutput},
-      {view(DType::kFloat32, {8}), "", second},           {view(DType::kFloat32, {8}), "", both},
+      {view(DType::kFloat32, {8}), "", kFirstOutput},    {view(DType::kInt32, {8}), "", kFirstOutput},
+      {view(DType::kFloat32, {2, 4}), "", kFirstOutput}, {view(DType::kFloat32, {4, 2}), "", kFirstOutput},
+      {view(DType::kFloat32, {8}), "a", kFirstOutput},   {view(DType::kFloat32, {8}), "b", kFirstOutput},
+      {view(DType::kFloat32, {8}), "", second},          {view(DType::kFloat32, {8}), "", both},
   };
   for (std::size_t i = 0; i < cases.size(); ++i) {
     CacheQuestion question;
@@ -116,9 +115,10 @@ TEST(ResponseCache, AConstructedCollisionIsAMissAndCounted) {
 // Of every size, around each border at which a question is found in another way.
 TEST(ResponseCache, QuestionsOfEverySizeAreFoundAndToldApart) {
   ResponseCache cache(cache_options(64 << 20), kSeed);
-  for (const std::size_t size : {std::size_t{1}, std::size_t{255}, std::size_t{4096}, ResponseCache::kLongQuestion - 100,
-                                 ResponseCache::kLongQuestion, std::size_t{602112}, ResponseCache::kLargeQuestion - 200,
-                                 ResponseCache::kLargeQuestion + 1, std::size_t{3} << 20U}) {
+  for (const std::size_t size :
+       {std::size_t{1}, std::size_t{255}, std::size_t{4096}, ResponseCache::kLongQuestion - 100,
+        ResponseCache::kLongQuestion, std::size_t{602112}, ResponseCache::kLargeQuestion - 200,
+        ResponseCache::kLargeQuestion + 1, std::size_t{3} << 20U}) {
     std::string bytes(size, 'x');
     put(cache, bytes, static_cast<float>(size), 1);
     EXPECT_EQ(get(cache, bytes, 2), static_cast<float>(size));
@@ -160,9 +160,10 @@ TEST(ResponseCache, TellsFreshFromStaleFromGone) {
     Nanos now, age, age_after_error;
   };
   constexpr Nanos kNone = -2;
-  for (const Case& c : {Case{0, -1, -1}, Case{10 * kSecond - 1, -1, -1}, Case{10 * kSecond, 0, 0},
-                        Case{15 * kSecond - 1, 5 * kSecond - 1, 5 * kSecond - 1}, Case{15 * kSecond, kNone, 5 * kSecond},
-                        Case{30 * kSecond - 1, kNone, 20 * kSecond - 1}, Case{30 * kSecond, kNone, kNone}}) {
+  for (const Case& c :
+       {Case{0, -1, -1}, Case{10 * kSecond - 1, -1, -1}, Case{10 * kSecond, 0, 0},
+        Case{15 * kSecond - 1, 5 * kSecond - 1, 5 * kSecond - 1}, Case{15 * kSecond, kNone, 5 * kSecond},
+        Case{30 * kSecond - 1, kNone, 20 * kSecond - 1}, Case{30 * kSecond, kNone, kNone}}) {
     const auto age = [](const ResponseCache::Found& found) { return found.answer ? found.stale_age : kNone; };
     EXPECT_EQ(age(cache.find(asked.question, c.now)), c.age);
     EXPECT_EQ(age(cache.find_after_error(asked.question, c.now)), c.age_after_error);
@@ -308,7 +309,8 @@ TEST(ResponseCache, ReadersAndWritersDoNotMeet) {
     }
   };
   const auto write = [&](int step) {
-    for (int i = 0; i < 20'000; ++i) put(cache, "question " + std::to_string(i * step % 400), value_of(i * step % 400), i);
+    for (int i = 0; i < 20'000; ++i)
+      put(cache, "question " + std::to_string(i * step % 400), value_of(i * step % 400), i);
   };
   std::vector<std::thread> readers;
   for (const int step : {1, 3, 7}) readers.emplace_back(read, step);
