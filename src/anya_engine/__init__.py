@@ -6,6 +6,7 @@ Public is what this module exports, and every module whose name has no underscor
 
 from __future__ import annotations
 
+from .caching import CacheConfig
 from .config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
 from .errors import (
     AnyaError,
@@ -47,6 +48,8 @@ __all__ = [
     "Attempt",
     "BatchingConfig",
     "BlueGreen",
+    "CacheConfig",
+    "CacheStats",
     "Canary",
     "Cancelled",
     "ConfigError",
@@ -106,7 +109,7 @@ __all__ = [
 ]
 
 try:
-    from ._core import Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
+    from ._core import CacheStats, Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
     from ._engine import Engine
     from ._info import (
         Attempt,

@@ -203,6 +203,33 @@ class Control:
         """
         self._models.reset_run_times(name)
 
+    # ---- the response cache
+
+    def cache_clear(self, name: str | None = None) -> None:
+        """Forget cached answers; what is being answered now is still kept.
+
+        Args:
+            name: The model, in all its loaded versions; None: all models.
+
+        Raises:
+            ModelNotFound: No such model.
+        """
+        for model in self._models.versions(name):
+            model.clear_cache()
+
+    def cache_stats(self, name: str, version: str | None = None) -> _core.CacheStats:
+        """What the response cache of a version holds and has done; all zero for a version without one.
+
+        Args:
+            name: The model.
+            version: One of its versions; None: the one that serves.
+
+        Raises:
+            ModelNotFound: No such model or version.
+        """
+        model = self._models.stable(name) if version is None else self._models.model(name, version)
+        return model.stats().cache
+
     # ---- inside
 
     def _check_usable(self) -> None:

@@ -15,6 +15,9 @@ __all__: list[str] = [
     "AsyncDoor",
     "AxisSpec",
     "BatchingOptions",
+    "BytesCache",
+    "CacheOptions",
+    "CacheStats",
     "CallbackQueue",
     "ContentLimits",
     "Detail",
@@ -385,12 +388,45 @@ class ContentLimits:
     @operators.setter
     def operators(self, arg0: collections.abc.Sequence[str]) -> None: ...
 
+class CacheOptions:
+    """
+    The response cache of a version; see CacheConfig.
+    """
+
+    force: bool
+    on_leader_error: str
+    policy: str
+    scope: str
+    single_flight: bool
+    def __init__(self) -> None: ...
+    @property
+    def capacity_bytes(self) -> int: ...
+    @capacity_bytes.setter
+    def capacity_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def stale_if_error(self) -> float: ...
+    @stale_if_error.setter
+    def stale_if_error(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def stale_while_revalidate(self) -> float: ...
+    @stale_while_revalidate.setter
+    def stale_while_revalidate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def ttl(self) -> float: ...
+    @ttl.setter
+    def ttl(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def ttl_jitter(self) -> float: ...
+    @ttl_jitter.setter
+    def ttl_jitter(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+
 class ModelOptions:
     """
     How a model is run; see ModelConfig.
     """
 
     batching: BatchingOptions
+    cache: CacheOptions
     content: ContentLimits
     rules: ModelRules
     session: SessionOptions
@@ -518,6 +554,79 @@ class TensorCount:
         Values that were clipped, replaced or normalised.
         """
 
+class CacheStats:
+    """
+    Counters of a version's response cache, and what it holds.
+    """
+    @property
+    def age(self) -> HistogramSnapshot:
+        """
+        Seconds since they were made, of answers given.
+        """
+    @property
+    def bytes(self) -> int:
+        """
+        In use, all overheads counted.
+        """
+    @property
+    def capacity_bytes(self) -> int:
+        """
+        0: there is no cache.
+        """
+    @property
+    def coalesced(self) -> int:
+        """
+        Misses that were answered by an equal request's run.
+        """
+    @property
+    def collisions(self) -> int:
+        """
+        Questions that met another one of the same index.
+        """
+    @property
+    def entries(self) -> int: ...
+    @property
+    def evicted_capacity(self) -> int: ...
+    @property
+    def evicted_invalidate(self) -> int:
+        """
+        By cache_clear, or with their version.
+        """
+    @property
+    def evicted_ttl(self) -> int: ...
+    @property
+    def fixed_bytes(self) -> int:
+        """
+        Of them, what an empty cache takes.
+        """
+    @property
+    def hits(self) -> int:
+        """
+        Answered with a fresh answer.
+        """
+    @property
+    def insertions(self) -> int: ...
+    @property
+    def misses(self) -> int:
+        """
+        Not there, or not fresh enough; collisions included.
+        """
+    @property
+    def oversized(self) -> int:
+        """
+        Answers larger than the whole cache.
+        """
+    @property
+    def stale(self) -> int:
+        """
+        Answered within stale_while_revalidate.
+        """
+    @property
+    def stale_on_error(self) -> int:
+        """
+        Answered within stale_if_error, not with an error.
+        """
+
 class ModelStats:
     """
     Counters of one loaded version, read as one snapshot.
@@ -528,6 +637,8 @@ class ModelStats:
     def batch_size(self) -> HistogramSnapshot: ...
     @property
     def batches(self) -> int: ...
+    @property
+    def cache(self) -> CacheStats: ...
     @property
     def compute_duration(self) -> HistogramSnapshot: ...
     @property
@@ -567,6 +678,30 @@ class ModelStats:
     def terminated_runs(self) -> int: ...
     @property
     def version(self) -> str: ...
+
+class BytesCache:
+    """
+    A response cache by itself, for keys below 32 KiB. Thread-safe; times in nanoseconds.
+    """
+    def __init__(self, options: CacheOptions, seed: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def clear(self) -> None:
+        """
+        Everything goes.
+        """
+    def find(
+        self, key: str, tenant: str, now: typing.SupportsInt | typing.SupportsIndex, after_error: bool = False
+    ) -> tuple | None:
+        """
+        The answer and by how much it is stale (-1: fresh), or None.
+        """
+    def insert(self, key: str, tenant: str, value: str, now: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Keeps an answer.
+        """
+    def stats(self) -> CacheStats:
+        """
+        Counters.
+        """
 
 class RolloutTally:
     """
@@ -642,6 +777,10 @@ class Model:
         """
         The same for Model.infer_detailed's answer.
         """
+    def clear_cache(self) -> None:
+        """
+        Forgets every cached answer.
+        """
     def counted(self, tally: RolloutTally, is_new: bool) -> Model:
         """
         The same version; what is asked through this object is counted in a tally.
@@ -666,9 +805,9 @@ class Model:
         priority: typing.Any,
         key: typing.Any,
         tenant: typing.Any,
-    ) -> tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None]:
+    ) -> tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None, bool, float | None]:
         """
-        The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was changed.
+        The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was changed, whether another run than its own answered, by how many seconds that answer is stale.
         """
     def info(self) -> dict[str, typing.Any]:
         """
@@ -698,6 +837,19 @@ class Model:
     ) -> Future:
         """
         Queues a copy of the inputs; the answer is in the future.
+        """
+    def submit_uncached(
+        self,
+        callbacks: CallbackQueue,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> Future:
+        """
+        The same past the response cache.
         """
     def twin(self) -> Model:
         """

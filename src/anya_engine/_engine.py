@@ -42,8 +42,9 @@ _log = logging.getLogger("anya_engine")
 # `__dlpack__` or the buffer protocol.
 Inputs: TypeAlias = Any
 Outputs: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
-# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed.
-Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None]"
+# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed,
+# whether another run than its own answered, by how many seconds that answer is stale.
+Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None, bool, float | None]"
 
 
 class Engine(Control, Configurable):
@@ -67,7 +68,7 @@ class Engine(Control, Configurable):
         priority: 1 (highest) to 255, or to the model's `priority_levels`; None: its `default_priority_level`, without
             one 128. Waiting requests of a lower number run first, in one level those that are due first.
         key: What keeps one user on one version while versions change.
-        tenant: What separates caches.
+        tenant: What separates answers in the response cache; see `CacheConfig.scope`.
 
     Raises:
         ModelNotFound: No such model or version.
@@ -301,16 +302,16 @@ class Engine(Control, Configurable):
         return ModelHealth(ready=ready, version=model.version, reason=reason)
 
     def _response(self, model: _core.Model | TappedModel, answer: Detailed) -> Response:
-        outputs, request_id, queue_time, compute_time, batch_size, sanitized = answer
+        outputs, request_id, queue_time, compute_time, batch_size, sanitized, from_cache, stale_age = answer
         return Response(
             outputs=outputs,
             request_id=request_id,
             version=model.version,
             served_by=model.name,
-            degraded=False,
+            degraded=stale_age is not None,
             attempts=(Attempt(model=model.name, version=model.version),),
-            from_cache=False,
-            stale_age=None,
+            from_cache=from_cache,
+            stale_age=stale_age,
             sanitized=_NOTHING if sanitized is None else FrozenMapping(sanitized),
             queue_time=queue_time,
             compute_time=compute_time,

@@ -113,12 +113,13 @@ class Response:
         served_by: The model that answered: the one asked, or a fallback.
         degraded: The answer is not the asked model's own fresh one.
         attempts: What was tried, in order; the last one answered.
-        from_cache: The answer was not computed for this request.
+        from_cache: The answer was not computed for this request: it is from the response cache, or from an equal
+            request's run. The arrays are this caller's own all the same.
         stale_age: How old a cached answer is beyond its time to live, in seconds; None for a fresh one.
         sanitized: Values changed on the way in, by input; empty when nothing was changed.
         queue_time: Seconds from acceptance to the start of the run.
         compute_time: Seconds of the run, the gathering and scattering of a batch included.
-        batch_size: Rows in the run, this request's and its company's.
+        batch_size: Rows in the run, this request's and its company's; 0 where there was no run for it.
     """
 
     outputs: dict[str, np.ndarray[Any, Any]]

@@ -251,11 +251,15 @@ class ModelTable(PlannedTable):
 
     def reset_run_times(self, name: str | None) -> None:
         """See `Engine.reset_run_times`."""
+        for model in self.versions(name):
+            model.reset_run_times()
+
+    def versions(self, name: str | None) -> list[_core.Model]:
+        """The loaded versions of a name, or of all."""
         models = [model for key, model in self.loaded.items() if name in (None, key[0])]
         if name is not None and not models:
             self.not_found(name, None)
-        for model in models:
-            model.reset_run_times()
+        return models
 
     def infos(self) -> list[ModelInfo]:
         """Every loaded version, in the order of loading."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from . import _core
 from ._core_rules import core_rules
+from .caching import CacheConfig
 from .config import ModelConfig, Provider, QueuePolicy
 
 __all__ = ["core_options"]
@@ -44,6 +45,9 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     batching.queue_delay_interval_microseconds = config.batching.queue_delay_interval_microseconds
     batching.force = config.batching.force
 
+    if config.cache is not None:
+        options.cache = _cache(config.cache)
+
     session = options.session
     session.providers = [_provider(provider) for provider in config.providers]
     session.intra_op_num_threads = config.intra_op_num_threads
@@ -53,6 +57,21 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     session.enable_mem_pattern = config.enable_mem_pattern
     session.enable_cpu_mem_arena = config.enable_cpu_mem_arena
     session.config_entries = list(config.session_options.items())
+    return options
+
+
+def _cache(config: CacheConfig) -> _core.CacheOptions:
+    options = _core.CacheOptions()
+    options.capacity_bytes = config.capacity_bytes
+    options.ttl = config.ttl or 0.0
+    options.ttl_jitter = config.ttl_jitter
+    options.policy = config.policy
+    options.stale_if_error = config.stale_if_error
+    options.stale_while_revalidate = config.stale_while_revalidate
+    options.single_flight = config.single_flight
+    options.on_leader_error = config.on_leader_error
+    options.scope = config.scope
+    options.force = config.force
     return options
 
 

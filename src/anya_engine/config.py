@@ -19,6 +19,7 @@ from . import _checks as check
 from ._frozen import FrozenMapping
 from ._tables import build, inside, table, table_of, with_message
 from ._toml import dumps, plain
+from .caching import CacheConfig
 from .errors import ConfigError
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
@@ -160,6 +161,7 @@ class ModelConfig:
         enable_cpu_mem_arena: ONNX Runtime keeps freed memory for the next run.
         session_options: ONNX Runtime's `session.*` configuration entries, passed as they are.
         batching: How requests share a run.
+        cache: The response cache; None: there is none.
         max_request_bytes: A request above it is refused from its descriptor, before its data is touched.
         default_timeout: Seconds that a request has which names no `timeout`; None: `max_timeout`.
         max_timeout: The longest `timeout` in seconds that a request may name; a longer one is refused. None: no limit.
@@ -190,6 +192,7 @@ class ModelConfig:
     enable_cpu_mem_arena: bool = True
     session_options: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
     batching: BatchingConfig = dataclasses.field(default_factory=BatchingConfig)
+    cache: CacheConfig | None = None
     max_request_bytes: int = 256 << 20
     default_timeout: float | None = None
     max_timeout: float | None = None
@@ -224,6 +227,8 @@ class ModelConfig:
             check.boolean(field, getattr(self, field))
         _set(self, "session_options", check.session_options("session_options", self.session_options))
         check.instance("batching", self.batching, BatchingConfig)
+        if self.cache is not None:
+            check.instance("cache", self.cache, CacheConfig)
         _set(self, "max_request_bytes", check.integer("max_request_bytes", self.max_request_bytes, 1, 1 << 50))
         for field in ("default_timeout", "max_timeout"):
             if getattr(self, field) is not None:
@@ -240,8 +245,14 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        nested = {"batching": BatchingConfig.from_dict, "version_policy": VersionPolicy.from_dict, **RULE_TABLES}
-        return build(cls, values, {**nested, "trust": TrustConfig.from_dict, "model_limits": ModelLimits.from_dict})
+        nested = {
+            "batching": BatchingConfig.from_dict,
+            "cache": CacheConfig.from_dict,
+            "version_policy": VersionPolicy.from_dict,
+            "trust": TrustConfig.from_dict,
+            "model_limits": ModelLimits.from_dict,
+        }
+        return build(cls, values, {**nested, **RULE_TABLES})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

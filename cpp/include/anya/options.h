@@ -94,6 +94,31 @@ struct ContentLimits {
   std::vector<std::string> operators;
 };
 
+// The response cache of one loaded version.
+struct CacheOptions {
+  // Of keys, answers and all that is kept to find them; 0: no cache.
+  std::int64_t capacity_bytes = 0;
+  // Seconds until an answer is stale; 0: never.
+  double ttl = 0;
+  // Each answer's own time to live differs from `ttl` by up to this share of it, so that what came together does not
+  // go together.
+  double ttl_jitter = 0.1;
+  // Who goes when it is full: "s3fifo" keeps what was asked again, "lru" what was asked last.
+  std::string policy = "s3fifo";
+  // Seconds beyond `ttl` in which a stale answer is given when the request itself fails, and in which it is given at
+  // once while a run of lowest priority makes a new one.
+  double stale_if_error = 0;
+  double stale_while_revalidate = 0;
+  // Equal requests in flight share one run. When that run fails: "fail" ends all of them with its error, "rerun" lets
+  // the next one run.
+  bool single_flight = true;
+  std::string on_leader_error = "fail";
+  // Who shares answers: "tenant", those of one tenant; "shared", everybody.
+  std::string scope = "tenant";
+  // Cache a model that gives random answers all the same.
+  bool force = false;
+};
+
 struct ModelOptions {
   SessionOptions session;
   ContentLimits content;
@@ -102,6 +127,7 @@ struct ModelOptions {
   // Told once per load what was decided of its origin and content, good or bad. Must not throw.
   std::function<void(const TrustVerdict&)> on_verdict;
   BatchingOptions batching;
+  CacheOptions cache;
   // Runs at once; 0: usable cores / intra_op_num_threads. All share one session, so weights are held once.
   int instances = 0;
   // A request above it is refused from its descriptor, before its data is touched.
