@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from . import _core
+from ._core import CacheStats
 from ._deployments import Deployments
 from ._info import ModelInfo, RolloutStatus
 from ._model_table import ModelTable
@@ -217,7 +218,7 @@ class Control:
         for model in self._models.versions(name):
             model.clear_cache()
 
-    def cache_stats(self, name: str, version: str | None = None) -> _core.CacheStats:
+    def cache_stats(self, name: str, version: str | None = None) -> CacheStats:
         """What the response cache of a version holds and has done; all zero for a version without one.
 
         Args:

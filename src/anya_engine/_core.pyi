@@ -690,7 +690,7 @@ class BytesCache:
         """
     def find(
         self, key: str, tenant: str, now: typing.SupportsInt | typing.SupportsIndex, after_error: bool = False
-    ) -> tuple | None:
+    ) -> tuple[bytes, int] | None:
         """
         The answer and by how much it is stale (-1: fresh), or None.
         """
@@ -772,7 +772,9 @@ class Model:
         key: typing.Any,
         tenant: typing.Any,
     ) -> collections.abc.Coroutine[
-        typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None]
+        typing.Any,
+        typing.Any,
+        tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None, bool, float | None],
     ]:
         """
         The same for Model.infer_detailed's answer.

@@ -9,6 +9,7 @@
 #include <random>
 #include <thread>
 
+#include "anya/rollout_tally.h"
 #include "model/model_impl.h"
 #include "support/check.h"
 #include "support/fake_clock.h"
@@ -80,9 +81,10 @@ struct Rig {
   }
   // A run that waits at the turnstile, so that what comes next stays in the queue.
   ValueRequest& occupy() {
+    const int before = turnstile.arrived();
     turnstile.shut();
     ValueRequest& one = ask(-1000);
-    turnstile.wait_for(1);
+    turnstile.wait_for(before + 1);
     return one;
   }
   void cancel(Request& one) { model->conclude(one, ErrorCode::kCancelled, anya::Reason::kCancelled); }
@@ -381,6 +383,39 @@ TEST(AnswerCache, AClosedModelAnswersNothingAndKeepsNothing) {
   EXPECT_FALSE(rig.prepare(one));
   EXPECT_TRUE(rig.last_refusal.code == ErrorCode::kUnavailable);
   EXPECT_EQ(rig.cache().bytes, rig.cache().fixed_bytes);
+}
+
+// One run, a hit, one who waited, and a failure that a stale answer hid: the judge of a rollout hears of the runs.
+TEST(AnswerCache, OnlyRunsAreEvidence) {
+  CacheOptions options = with_cache();
+  options.ttl = 1;
+  options.stale_if_error = 100;
+  Rig rig(options);
+  struct alignas(64) CacheLine {
+    std::byte bytes[64];
+  };
+  const auto lines = std::make_shared<std::vector<CacheLine>>((anya::RolloutTally::bytes() + 63) / 64);
+  anya::RolloutTally tally({lines->data()->bytes, lines->size() * 64}, lines, 1000 * kSecond);
+  const auto ask = [&](float value) {
+    ValueRequest& one = rig.request(value);
+    one.tally = &tally;
+    if (!rig.prepare(one)) EXPECT_TRUE(rig.enqueue(one));
+    return &one;
+  };
+  rig.occupy();
+  ask(5);
+  ask(5);
+  rig.turnstile.open();
+  rig.wait_all();
+  EXPECT_TRUE(ask(5)->answer != nullptr);
+  rig.clock->advance(2 * kSecond);
+  rig.fails.store(true);
+  ValueRequest* const hidden = ask(5);
+  Rig::wait(*hidden);
+  EXPECT_TRUE(hidden->status.ok());
+  const auto counts = tally.take(0).counts[0][0];
+  EXPECT_EQ(counts.units, 2u);
+  EXPECT_EQ(counts.bad, 1u);
 }
 
 // A caller that writes into its array while its request waits cannot make the cache lie.
