@@ -23,6 +23,7 @@ __all__ = ["Policies", "Rechecks", "audit"]
 
 #: One record per decision: model, version, verdict, mode, digest, key. No paths.
 _audit = logging.getLogger("anya_engine.audit")
+_log = logging.getLogger("anya_engine")
 
 
 class Policies:
@@ -96,6 +97,7 @@ class Rechecks:
         self._table = table
         self._deployments = deployments
         self._lock = threading.Lock()  # of one look at a time
+        self._starting = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._said: dict[TrustConfig, str] = {}
@@ -105,7 +107,7 @@ class Rechecks:
         """Begin to look, if anything that is loaded asks for it and nobody has begun."""
         if self._pause() is None:
             return
-        with self._lock:
+        with self._starting:
             if self._thread is None and not self._ended.is_set():
                 self._thread = threading.Thread(target=self._run, name="anya-trust", daemon=True)
                 self._thread.start()
@@ -163,7 +165,8 @@ class Rechecks:
             # What is loaded was let in by a registry that was believed then: it is revoked by a newer one alone.
             if self._said.get(config) != error.code:
                 self._said[config] = error.code
-                _audit.warning("registry verdict=%s: it cannot revoke what is loaded: %s", error.code, error)
+                _audit.warning("registry verdict=%s: what is loaded stays as it is", error.code)
+                _log.warning("the registry is not to be believed: %s: %s", error.code, error)
             return None
         self._said.pop(config, None)
         return registry
@@ -194,4 +197,4 @@ class Rechecks:
         except ConfigError:
             model.unload()
         except AnyaError as error:
-            _audit.warning("model=%r version=%r cannot be drained: %s", *key, error)
+            _log.warning("model %r version %r cannot be drained: %s", *key, error)
