@@ -93,8 +93,7 @@ def ctest(session: nox.Session, folder: str, *options: str, arguments: Sequence[
     """Configure, build and run the C++ tests in build/<folder>."""
     build = BUILD / folder
     ours = ("-DANYA_BUILD_TESTS=ON", "-DANYA_BUILD_BINDINGS=OFF", "-DANYA_WERROR=ON")
-    # In few large pieces, lightly optimised, a third of the time; the wheel is built file by file and fully, which sees
-    # what lacks a header and what only the optimiser warns of.
+    # A third of the time; the wheel's full build, file by file, sees lacking headers and what the optimiser warns of.
     fast = ("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=16", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
     configure(session, build, *ours, *fast, f"-DANYA_TEST_PYTHON={session.bin}/python", *options)
     session.run("cmake", "--build", str(build), "--parallel", JOBS)
@@ -195,8 +194,7 @@ def sanitize(session: nox.Session, kind: str) -> None:
     session.env["UBSAN_OPTIONS"] = "print_stacktrace=1"
     # ONNX Runtime is not instrumented: its own locking is half seen, and its threads would seem to race.
     session.env["TSAN_OPTIONS"] = "halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1"
-    # Warnings are held by the plain build; instrumented code makes GCC guess wrong about what is uninitialised.
-    # Lightly optimised, with line tables: the compiler takes most of the session's time.
+    # Warnings are held by the plain build: here GCC guesses wrong about what is uninitialised. Optimised as lightly.
     light = "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1"
     options = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", light, f"-DANYA_SANITIZE={kinds}", "-DANYA_WERROR=OFF")
     pybind = answer(session, "import pybind11; print(pybind11.get_cmake_dir())")
