@@ -84,18 +84,18 @@ def runtime_library(session: nox.Session) -> str:
     return str(next(capi.glob("libonnxruntime.so.*")))
 
 
+def configure(session: nox.Session, build: Path, *options: str) -> None:
+    """Configure a build of the C++ in a folder."""
+    session.run("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", *options, silent=True)
+
+
 def ctest(session: nox.Session, folder: str, *options: str, arguments: Sequence[str] = ()) -> None:
     """Configure, build and run the C++ tests in build/<folder>."""
     build = BUILD / folder
-    session.run(
-        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DANYA_BUILD_TESTS=ON"),
-        *("-DANYA_BUILD_BINDINGS=OFF", "-DANYA_WERROR=ON", f"-DANYA_TEST_PYTHON={session.bin}/python"),
-        # In few large pieces, lightly optimised, a third of the time; the wheel is built file by file and fully, which
-        # sees what lacks a header and what only the optimiser warns of.
-        *("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=16", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"),
-        *options,
-        silent=True,
-    )
+    ours = ("-DANYA_BUILD_TESTS=ON", "-DANYA_BUILD_BINDINGS=OFF", "-DANYA_WERROR=ON")
+    # A third of the time; the wheel's full build, file by file, sees lacking headers and what the optimiser warns of.
+    fast = ("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=16", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
+    configure(session, build, *ours, *fast, f"-DANYA_TEST_PYTHON={session.bin}/python", *options)
     session.run("cmake", "--build", str(build), "--parallel", JOBS)
     command = ["ctest", "--test-dir", str(build), "--output-on-failure", "--no-tests=error", *arguments]
     fixed = ["setarch", platform.machine(), "-R"]
@@ -138,6 +138,17 @@ def conformance(session: nox.Session) -> None:
     """Compare with plain ONNX Runtime: every node case of the package `onnx`, and real models on real inputs."""
     install(session, "conformance")
     session.run("pytest", "tests/conformance", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Compare with other tools that speak our formats: signatures against `model_signing`, both ways."""
+    install(session, "test")
+    # It brings some 35 packages, which must not decide what ours are: an environment of its own.
+    tools = BUILD / "peers" / "bin"
+    session.run("python", "-m", "venv", str(tools.parent))
+    session.run(str(tools / "pip"), "install", "--quiet", *group("signing"), external=True)
+    session.run("pytest", "tests/peers", *session.posargs, env={"ANYA_MODEL_SIGNING": str(tools / "model_signing")})
 
 
 @nox.session(name="rollout-simulation")
@@ -183,8 +194,7 @@ def sanitize(session: nox.Session, kind: str) -> None:
     session.env["UBSAN_OPTIONS"] = "print_stacktrace=1"
     # ONNX Runtime is not instrumented: its own locking is half seen, and its threads would seem to race.
     session.env["TSAN_OPTIONS"] = "halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1"
-    # Warnings are held by the plain build; instrumented code makes GCC guess wrong about what is uninitialised.
-    # Lightly optimised, with line tables: the compiler takes most of the session's time.
+    # Warnings are held by the plain build: here GCC guesses wrong about what is uninitialised. Optimised as lightly.
     light = "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1"
     options = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", light, f"-DANYA_SANITIZE={kinds}", "-DANYA_WERROR=OFF")
     pybind = answer(session, "import pybind11; print(pybind11.get_cmake_dir())")
@@ -228,11 +238,7 @@ def relacy(session: nox.Session) -> None:
     debian(session, "relacy-dev", "relacy/relacy.hpp")
     session.install(*group("build"))
     build = BUILD / "relacy"
-    session.run(
-        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DANYA_RELACY=ON", "-DANYA_WERROR=ON"),
-        "-DANYA_BUILD_BINDINGS=OFF",
-        silent=True,
-    )
+    configure(session, build, "-DANYA_RELACY=ON", "-DANYA_WERROR=ON", "-DANYA_BUILD_BINDINGS=OFF")
     session.run("cmake", "--build", str(build), "--parallel", JOBS, "--target", "anya_relacy")
     for model in sorted((ROOT / "tests" / "relacy").glob("*_model.cc")):
         session.run(str(build / "tests" / "relacy" / model.stem), *session.posargs, external=True)
@@ -281,9 +287,7 @@ def lint(session: nox.Session) -> None:
 def tidy(session: nox.Session) -> None:
     """Read the C++ with clang-tidy; slow. Arguments after `--` are the files, default all sources."""
     session.install(*group("build", "tidy"))
-    session.run(
-        *("cmake", "-S", str(ROOT), "-B", str(BUILD / "tidy"), "-G", "Ninja", "-DANYA_BUILD_BINDINGS=OFF"), silent=True
-    )
+    configure(session, BUILD / "tidy", "-DANYA_BUILD_BINDINGS=OFF")
     files = session.posargs or [str(each) for each in sources("cpp/src") if each.suffix == ".cc"]
     session.run("clang-tidy", "--quiet", "-p", str(BUILD / "tidy"), "--warnings-as-errors=*", *files)
 
@@ -312,9 +316,9 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz tensor descriptors and schema.toml under atheris, half a minute each; `-- --seconds 600`: ten."""
+    """Fuzz descriptors, schema.toml and what is signed under atheris, half a minute each; `-- --seconds 600`: ten."""
     install(session, "fuzz", extras="cpu")
-    for target in ("descriptors", "schema"):
+    for target in ("descriptors", "schema", "bundle", "statement", "registry"):
         session.run("python", "tests/fuzz/run.py", target, *session.posargs)
 
 
@@ -343,12 +347,9 @@ def budget(session: nox.Session) -> None:
     build = BUILD / "budget"
     pybind11 = answer(session, "import pybind11; print(pybind11.get_cmake_dir())")
     # The wheel's optimisation with line tables; a Release build would be stripped of them.
-    session.run(
-        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"),
-        *("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O3 -DNDEBUG -g1", "-DANYA_LTO=ON", "-DANYA_BUILD_MARKS=ON"),
-        *(f"-DPython_EXECUTABLE={session.bin}/python", f"-Dpybind11_DIR={pybind11}"),
-        silent=True,
-    )
+    wheels = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O3 -DNDEBUG -g1", "-DANYA_LTO=ON")
+    found = (f"-DPython_EXECUTABLE={session.bin}/python", f"-Dpybind11_DIR={pybind11}")
+    configure(session, build, *wheels, "-DANYA_BUILD_MARKS=ON", *found)
     session.run("cmake", "--build", str(build), "--parallel", JOBS, "--target", "_core", "callgrind_marks")
     package = build / "package" / "anya_engine"
     shutil.rmtree(package, ignore_errors=True)

@@ -6,6 +6,7 @@ Public is what this module exports, and every module whose name has no underscor
 
 from __future__ import annotations
 
+from .caching import CacheConfig
 from .config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
 from .errors import (
     AnyaError,
@@ -39,6 +40,7 @@ from .errors import (
 from .repository import RepositoryConfig, VersionPolicy
 from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
+from .trust import ModelLimits, TrustConfig
 
 __all__ = [
     "AnyaError",
@@ -46,6 +48,8 @@ __all__ = [
     "Attempt",
     "BatchingConfig",
     "BlueGreen",
+    "CacheConfig",
+    "CacheStats",
     "Canary",
     "Cancelled",
     "ConfigError",
@@ -68,6 +72,7 @@ __all__ = [
     "ModelHealth",
     "ModelInfo",
     "ModelInvalid",
+    "ModelLimits",
     "ModelLoadError",
     "ModelNotFound",
     "ModelOutputInvalid",
@@ -92,6 +97,7 @@ __all__ = [
     "SignatureMissing",
     "TensorCount",
     "TensorSpec",
+    "TrustConfig",
     "TrustError",
     "Unavailable",
     "UnsafeFile",
@@ -103,7 +109,7 @@ __all__ = [
 ]
 
 try:
-    from ._core import Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
+    from ._core import CacheStats, Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
     from ._engine import Engine
     from ._info import (
         Attempt,

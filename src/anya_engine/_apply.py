@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Protocol
 
@@ -48,16 +48,24 @@ class Applier:
         config: What was applied last.
         meant: The version that it meant to serve, by name.
         rollouts: Knows the names that a rollout is about, which no plan may touch, and is told what a plan has moved.
+        applied: Called after each change.
         lock: Held from the look at the disk until its plan has been carried out; requests never take it.
     """
 
-    def __init__(self, table: ModelTable, rollouts: Rollouts, process_group: str | PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        table: ModelTable,
+        rollouts: Rollouts,
+        process_group: str | PathLike[str] | None = None,
+        applied: Callable[[], None] = lambda: None,
+    ) -> None:
         self._table = table
         self._process_group = process_group
         self.lock = threading.RLock()
         self.config = EngineConfig()
         self.meant: Mapping[str, str] = {}
         self.rollouts = rollouts
+        self.applied = applied
 
     def plan(self, config: EngineConfig) -> Plan:
         """See `Engine.plan`."""
@@ -88,6 +96,7 @@ class Applier:
                     )
             gone = _Undertaking(self._table, now, wanted, made.steps).run()
             self.config, self.meant = config, meant
+            self._table.trust = config.trust
             for step in made.steps:
                 try:
                     if isinstance(step, Unload):
@@ -99,6 +108,7 @@ class Applier:
                 if isinstance(step, Switch):
                     _log.info("switched model=%s version=%s before=%s", step.name, step.version, step.old)
             retire(gone)
+            self.applied()
             return made
 
     def _check(self, config: EngineConfig) -> None:

@@ -25,6 +25,7 @@ from ._model_table import ModelTable
 from ._process_group import ProcessGroup
 from ._runtime import find_runtime
 from ._taps import TappedModel
+from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
 from .errors import ApplyError
@@ -41,8 +42,9 @@ _log = logging.getLogger("anya_engine")
 # `__dlpack__` or the buffer protocol.
 Inputs: TypeAlias = Any
 Outputs: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
-# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed.
-Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None]"
+# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed,
+# whether another run than its own answered, by how many seconds that answer is stale.
+Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None, bool, float | None]"
 
 
 class Engine(Control, Configurable):
@@ -66,7 +68,7 @@ class Engine(Control, Configurable):
         priority: 1 (highest) to 255, or to the model's `priority_levels`; None: its `default_priority_level`, without
             one 128. Waiting requests of a lower number run first, in one level those that are due first.
         key: What keeps one user on one version while versions change.
-        tenant: What separates caches.
+        tenant: What separates answers in the response cache; see `CacheConfig.scope`.
 
     Raises:
         ModelNotFound: No such model or version.
@@ -104,10 +106,14 @@ class Engine(Control, Configurable):
         self._models = ModelTable(self._core, library, config.models)
         group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
         self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
+        self._rechecks = Rechecks(self._models, self._deployments)
+        self._models.refused = self._rechecks.refused
         self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._deployments, self._watches)
+        ends = (self._deployments, self._rechecks, self._watches)
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
+            self._models.policies.of(config.trust)  # a key that cannot be had is found out now
             self._applier.apply(config)
             self._deployments.join()
         except ApplyError as error:
@@ -232,7 +238,7 @@ class Engine(Control, Configurable):
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
         from ._prometheus import EngineCollector
 
-        return EngineCollector(self.stats)
+        return EngineCollector(self.stats, self.models)
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
@@ -289,19 +295,23 @@ class Engine(Control, Configurable):
         if stats.stuck_runs > self._stuck.get(model, 0):
             _log.warning("model '%s:%s': %s", model.name, model.version, reason)
         self._stuck[model] = stats.stuck_runs
-        return ModelHealth(ready=stats.stuck_runs < stats.instances, version=model.version, reason=reason)
+        ready = stats.stuck_runs < stats.instances
+        if (code := self._rechecks.refused.get(model)) is not None:
+            reason = f"the registry lets it run no longer: {code}"
+            ready = ready and not self._rechecks.drains(model)
+        return ModelHealth(ready=ready, version=model.version, reason=reason)
 
     def _response(self, model: _core.Model | TappedModel, answer: Detailed) -> Response:
-        outputs, request_id, queue_time, compute_time, batch_size, sanitized = answer
+        outputs, request_id, queue_time, compute_time, batch_size, sanitized, from_cache, stale_age = answer
         return Response(
             outputs=outputs,
             request_id=request_id,
             version=model.version,
             served_by=model.name,
-            degraded=False,
+            degraded=stale_age is not None,
             attempts=(Attempt(model=model.name, version=model.version),),
-            from_cache=False,
-            stale_age=None,
+            from_cache=from_cache,
+            stale_age=stale_age,
             sanitized=_NOTHING if sanitized is None else FrozenMapping(sanitized),
             queue_time=queue_time,
             compute_time=compute_time,
@@ -312,15 +322,19 @@ class Engine(Control, Configurable):
         self._models.not_found(name, version)
 
 
-def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch]) -> None:
+def _shut(
+    core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, rechecks: Rechecks, watches: list[Watch]
+) -> None:
     if not core.is_owner_process:
         return  # a forked child at its end: whoever held the locks at the fork does not live here
     for watch in watches:
         watch.end()
+    rechecks.end()
     deployments.stop()
     core.close()
     for watch in watches:
         watch.stop()
+    rechecks.join()
     callbacks.stop()
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Iterable, Mapping
@@ -25,8 +26,10 @@ from ._routing import Split
 from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
 from ._taps import Tap, Tapped, TappedModel
+from ._trust import Policies, audit
 from .config import ModelConfig, Provider
 from .errors import ConfigError, ModelLoadError, ModelNotFound
+from .trust import TrustConfig
 
 __all__ = ["ModelTable"]
 
@@ -41,6 +44,9 @@ class ModelTable(PlannedTable):
             it once.
         loaded: Every version, by name and version, in the order of loading. Likewise.
         loading: Versions on their way in.
+        policies: What the core checks their origin by.
+        trust: What must hold of the origin of a model whose configuration says nothing of it.
+        refused: Loaded models that a registry lets run no longer, and the code of the refusal.
     """
 
     def __init__(self, core: _core.Engine, library: RuntimeLibrary, configs: Mapping[str, ModelConfig]) -> None:
@@ -55,6 +61,9 @@ class ModelTable(PlannedTable):
         self.loaded: dict[Key, _core.Model] = {}
         self.named: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
+        self.policies = Policies()
+        self.trust: TrustConfig | None = None
+        self.refused: Mapping[_core.Model, str] = {}
         self._begin_plans(configs)
 
     def load(
@@ -67,6 +76,8 @@ class ModelTable(PlannedTable):
         key = self.reserve(name, version)
         try:
             config = config or self._last_configs.get(name) or self.defaults.get(name) or ModelConfig()
+            if config.trust is None:
+                config = dataclasses.replace(config, trust=self.trust)
             where = source if isinstance(source, bytes) else fspath(source)
             model = self.open(key, where, config)
             origin = full(where) if isinstance(where, str) else None
@@ -89,7 +100,9 @@ class ModelTable(PlannedTable):
             preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
         origin = "bytes" if isinstance(source, bytes) else f"'{source}'"
         read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
-        model = self._core.load(*key, source, core_options(config), read_schema)
+        policy = self.policies.of(config.trust)
+        options = core_options(config)
+        model = self._core.load(*key, source, options, read_schema, policy, audit(key, config.trust))
         if isinstance(source, str):
             self._warm_up(model, source)
         return model
@@ -191,6 +204,11 @@ class ModelTable(PlannedTable):
                 self._taps[name] = tap
             self._put(name, inner.inner if isinstance(inner, Tapped) else inner)
 
+    def trust_of(self, key: Key) -> TrustConfig | None:
+        """What the origin of a loaded version was held against."""
+        entry = self.entries.get(key)
+        return None if entry is None else entry.config.trust
+
     def source(self, name: str, version: str) -> str | None:
         """The path a version came from; None for bytes."""
         entry = self.entries.get((name, version))
@@ -233,11 +251,15 @@ class ModelTable(PlannedTable):
 
     def reset_run_times(self, name: str | None) -> None:
         """See `Engine.reset_run_times`."""
+        for model in self.versions(name):
+            model.reset_run_times()
+
+    def versions(self, name: str | None) -> list[_core.Model]:
+        """The loaded versions of a name, or of all."""
         models = [model for key, model in self.loaded.items() if name in (None, key[0])]
         if name is not None and not models:
             self.not_found(name, None)
-        for model in models:
-            model.reset_run_times()
+        return models
 
     def infos(self) -> list[ModelInfo]:
         """Every loaded version, in the order of loading."""
@@ -262,6 +284,7 @@ class ModelTable(PlannedTable):
 
     def _info(self, key: Key, model: _core.Model) -> ModelInfo:
         facts = model.info()
+        trust = self.trust_of(key)
         return ModelInfo(
             name=key[0],
             version=key[1],
@@ -270,7 +293,8 @@ class ModelTable(PlannedTable):
             inputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["inputs"]),
             outputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["outputs"]),
             digest=facts["digest"],
-            signer=None,
+            signer=facts["signer"] or None,
+            trust="revoked" if model in self.refused else "unverified" if trust is None else trust.mode,
             memory=facts["memory_bytes"],
             providers=facts["providers"],
             batchable=facts["batchable"],
@@ -278,6 +302,7 @@ class ModelTable(PlannedTable):
             instances=facts["instances"],
             max_batch_size=facts["max_batch_size"],
             load_seconds=facts["load_seconds"],
+            warm_up_seconds=facts["warm_up_seconds"],
         )
 
 

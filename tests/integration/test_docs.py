@@ -23,6 +23,7 @@ NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]\d+)?")
 #: Document -> the packages that its blocks need beyond the engine's own, and how many blocks there are at least.
 DOCUMENTS = {
     "README.md": ((), 2),
+    "docs/caching.md": ((), 1),
     "docs/embedding.md": (("fastapi", "httpx2"), 6),
     "docs/configuration.md": ((), 4),
     "docs/rollouts.md": ((), 7),

@@ -2,7 +2,10 @@
 #include "anya/model.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
+
+#include <sys/random.h>
 
 #include "model/checked_session.h"
 #include "model/model_impl.h"
@@ -43,6 +46,14 @@ std::unique_ptr<Session> checked(std::unique_ptr<Session> session, RuleBook& boo
   return std::make_unique<CheckedSession>(std::move(session), book);
 }
 
+std::array<std::uint64_t, 2> random_seed() {
+  std::array<std::uint64_t, 2> seed{};
+  if (getrandom(seed.data(), sizeof(seed), 0) != sizeof(seed)) {
+    throw Error(ErrorCode::kUnavailable, "the system gives no random bytes for the cache's seed");
+  }
+  return seed;
+}
+
 void expire(Request& request, Nanos now) {
   constexpr ErrorCode kCode = ErrorCode::kDeadlineExceeded;
   if (request.deadline <= now) {
@@ -69,13 +80,22 @@ Opened::Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules)
 
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
                   Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
-                  Timeouts the_timeouts, const ModelRules& model_rules)
+                  Timeouts the_timeouts, const ModelRules& model_rules, const CacheOptions& cache_options)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
       opened(std::make_shared<Opened>(std::move(the_session), model_rules)),
       admission(opened->session->schema(), with_shapes(std::move(admission_rules), opened->rules)),
       timeouts(the_timeouts),
-      batcher(*opened->session, *shared->clock, setup_of(info, admission, std::move(batching), run_times, timeouts)) {}
+      batcher(*opened->session, *shared->clock, setup_of(info, admission, batching, run_times, timeouts)) {
+  if (cache_options.capacity_bytes <= 0) return;
+  try {
+    cache = std::make_unique<AnswerCache>(cache_options, random_seed(), batcher, *shared->clock,
+                                          static_cast<std::size_t>(batching.max_queue_size));
+  } catch (...) {
+    batcher.close();
+    throw;
+  }
+}
 
 Model::Impl::Impl(TwinOf of)
     : shared(of.model.shared),
@@ -106,6 +126,10 @@ Status check_terms(const Model::Impl& model, Request& request) noexcept {
   return {};
 }
 
+Status check_queue(const Model::Impl& model, const Request& request) noexcept {
+  return model.batcher.lets_all_in() ? Status{} : model.batcher.check(request);
+}
+
 }  // namespace
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -130,10 +154,35 @@ Status Model::admit(Request& request) noexcept {
     // As a rule it has no terms and nobody waits.
     const bool has_terms = request.priority != 0 || request.timeout != kNever || impl_->timeouts.usual != kNever;
     if (has_terms) status = check_terms(*impl_, request);
-    if (!impl_->batcher.lets_all_in() && status.ok()) status = impl_->batcher.check(request);
+    // With a cache the queue is asked after it: see find_answer.
+    if (impl_->cache == nullptr && status.ok()) status = check_queue(*impl_, request);
   }
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return status;
+}
+
+bool Model::has_cache() const noexcept { return impl_->cache != nullptr; }
+
+Status Model::find_answer(Request& request, Caching caching) noexcept {
+  if (impl_->cache == nullptr) return {};
+  if (caching == Caching::kUse) impl_->cache->look_up(request);
+  if (request.ended()) return {};
+  const Status status = check_queue(*impl_, request);
+  if (status.ok() || impl_->cache->answer_instead(request, status.code)) return {};
+  impl_->batcher.count_refusal(status.code);
+  return status;
+}
+
+bool Model::join(Request& request, bool watch_deadlines) noexcept {
+  if (impl_->cache == nullptr || !impl_->cache->join(request)) return false;
+  if (watch_deadlines && request.deadline != kNever) impl_->shared->timer.watch(request);
+  return true;
+}
+
+void Model::give_up(Request& request) noexcept { impl_->cache->give_up(request); }
+
+void Model::clear_cache() noexcept {
+  if (impl_->cache != nullptr) impl_->cache->clear();
 }
 
 bool Model::checks_values(std::size_t input) const noexcept { return impl_->opened->rules.checks_values(input); }
@@ -203,6 +252,7 @@ ModelStats Model::stats() const {
   impl_->batcher.read(stats);
   for (const auto& twin : impl_->twins) add(stats, twin->stats());
   add(stats, impl_->of_past_twins);
+  if (impl_->cache != nullptr) stats.cache = impl_->cache->stats();
   return stats;
 }
 
@@ -241,6 +291,7 @@ void Model::close() noexcept {
   }
   for (const auto& twin : twins) end_twin(twin);
   impl_->batcher.close();
+  if (impl_->cache != nullptr) impl_->cache->close();
 }
 
 }  // namespace anya

@@ -15,6 +15,7 @@
 #include "batching/batcher.h"
 #include "batching/deadline_timer.h"
 #include "model/admission.h"
+#include "model/answer_cache.h"
 #include "model/rule_book.h"
 #include "model/run_times.h"
 
@@ -47,7 +48,7 @@ struct Opened {
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
        Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
-       Timeouts timeouts = {}, const ModelRules& model_rules = {});
+       Timeouts timeouts = {}, const ModelRules& model_rules = {}, const CacheOptions& cache = {});
   struct TwinOf {
     const Impl& model;
   };
@@ -64,7 +65,8 @@ struct Model::Impl {
   ModelStats of_past_twins GUARDED_BY(mutex);
   bool closed GUARDED_BY(mutex) = false;
 
-  Batcher batcher;  // last: its threads end before what they use
+  std::unique_ptr<AnswerCache> cache;  // null: none was asked for
+  Batcher batcher;                     // last: its threads end before what they use
 };
 
 }  // namespace anya
