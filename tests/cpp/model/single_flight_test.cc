@@ -12,6 +12,7 @@ using namespace anya::test;
 using anya::CacheOptions;
 using anya::ErrorCode;
 using anya::Model;
+using anya::Request;
 using anya::Status;
 
 TEST(SingleFlight, EqualRequestsInFlightRunOnce) {
