@@ -109,6 +109,8 @@ def demo(session: nox.Session) -> None:
     """Build, install, and classify real files of this machine with a real model."""
     install(session, "demo")
     session.run("python", "docs/examples/magika_demo.py", *session.posargs)
+    if not session.posargs:
+        session.run("python", "docs/examples/cache_demo.py", "--files", "2000")
 
 
 @nox.session

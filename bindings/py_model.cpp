@@ -203,12 +203,12 @@ bool ask_cache(PyModel& model, PyRequest& request, Inputs inputs, Model::Caching
     py::gil_scoped_release release;
     return body();
   };
+  if (!place_outputs(model, request)) return false;
   if (const Status status = unlocked([&] { return model.model->find_answer(request, caching); }); !status.ok()) {
     set_error(status, model.model->info());
     return false;
   }
   if (request.ended()) return true;
-  if (!place_outputs(model, request)) return false;
   if (caching == Model::Caching::kUse)
     unlocked([&] { return model.model->join(request, inputs == Inputs::kSnapshot); });
   return true;

@@ -17,7 +17,8 @@ class BytesCache {
  public:
   BytesCache(const CacheOptions& options, std::uint64_t seed) : cache_(options, {seed, ~seed}) {}
 
-  py::typing::Optional<py::typing::Tuple<py::bytes, py::int_>> find(const std::string& key, const std::string& tenant, Nanos now, bool after_error) {
+  py::typing::Optional<py::typing::Tuple<py::bytes, py::int_>> find(const std::string& key, const std::string& tenant,
+                                                                    Nanos now, bool after_error) {
     TensorView view;
     CacheQuestion question;
     ask(key, tenant, view, question);

@@ -156,10 +156,11 @@ PyObject* take_detailed(PyRequest& request) {
   }
   PyObject* const stale =
       request.stale_age < 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(static_cast<double>(request.stale_age) * 1e-9);
-  return Py_BuildValue(
-      "(NKddLNON)", outputs, static_cast<unsigned long long>(request.id),
-      static_cast<double>(started - request.accepted_at) * 1e-9, static_cast<double>(request.ended_at - started) * 1e-9,
-      static_cast<long long>(request.batch_rows), sanitized, request.answer != nullptr ? Py_True : Py_False, stale);
+  return Py_BuildValue("(NKddLNON)", outputs, static_cast<unsigned long long>(request.id),
+                       static_cast<double>(started - request.accepted_at) * 1e-9,
+                       static_cast<double>(request.ended_at - started) * 1e-9,
+                       static_cast<long long>(request.batch_rows), sanitized,
+                       request.by_other || request.answer != nullptr ? Py_True : Py_False, stale);
 }
 
 namespace {

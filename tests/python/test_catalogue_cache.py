@@ -32,9 +32,9 @@ PROVED_BY: dict[str, list[tuple[str, str]]] = {
     ],
     "83 time to live": [("cpp/cache/response_cache_test.cc", "TellsFreshFromStaleFromGone")],
     "85 a leader fails": [
-        ("cpp/model/answer_cache_test.cc", "AFailedLeaderFailsThoseWhoWait"),
-        ("cpp/model/answer_cache_test.cc", "OrLetsTheNextOneRun"),
-        ("cpp/model/answer_cache_test.cc", "NoneIsLostInTheCrowd"),
+        ("cpp/model/single_flight_test.cc", "AFailedLeaderFailsThoseWhoWait"),
+        ("cpp/model/single_flight_test.cc", "OrLetsTheNextOneRun"),
+        ("cpp/model/single_flight_test.cc", "NoneIsLostInTheCrowd"),
     ],
     "86 eviction under a reader": [
         ("cpp/cache/response_cache_test.cc", "AnAnswerOutlivesItsEviction"),

@@ -67,6 +67,8 @@ class CachedAnswer {
   CachedAnswer& operator=(const CachedAnswer&) = delete;
   [[nodiscard]] std::span<const OutputBuffer> outputs() const noexcept { return outputs_; }
   [[nodiscard]] std::size_t memory_bytes() const noexcept;
+  // False: this is not memory for such outputs, and nothing was written. Text does not fit anywhere.
+  [[nodiscard]] bool copy_to(std::span<const OutputBuffer> into) const noexcept;
 
  private:
   std::vector<OutputBuffer> outputs_;  // `data` points into block_
@@ -102,12 +104,16 @@ class ResponseCache {
            CacheQuestion& question) const;
 
   struct Found {
-    std::shared_ptr<const CachedAnswer> answer;  // null: nothing that may be given
-    Nanos stale_age = -1;                        // beyond its time to live; -1: fresh
+    std::shared_ptr<const CachedAnswer> answer;  // null: it was copied, or there is nothing that may be given
+    bool copied = false;
+    Nanos stale_age = -1;  // beyond its time to live; -1: fresh
+    [[nodiscard]] bool any() const noexcept { return copied || answer != nullptr; }
   };
   // The answer, fresh or within stale_while_revalidate. Counted: a hit, stale or a miss. Hashes a long question if it
-  // must. The other two are for questions that this one has missed.
-  [[nodiscard]] Found find(CacheQuestion& question, Nanos now) noexcept;
+  // must. A fresh one is copied into `into`, where that is memory for outputs of these very types and shapes: then
+  // nothing is shared, so that threads that hit one entry do not meet. The other two are for questions that this one
+  // has missed.
+  [[nodiscard]] Found find(CacheQuestion& question, Nanos now, std::span<const OutputBuffer> into = {}) noexcept;
   // A fresh answer for one who has missed before: counted as coalesced, or not at all.
   [[nodiscard]] Found find_again(const CacheQuestion& question, Nanos now) noexcept;
   // The answer, fresh or within stale_if_error, for a request that has failed. Counted when there is one.

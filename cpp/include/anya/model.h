@@ -72,8 +72,8 @@ class Model {
   [[nodiscard]] bool has_cache() const noexcept;
   enum class Caching : std::uint8_t { kUse, kBypass };
   // Answers the request from the cache: it has ended then. Where it cannot, asks whether the queue would take the
-  // request, as admit does without a cache; a failure is a refusal, counted. REQUIRES: admitted, inputs in place. Takes
-  // as long as reading the inputs; does not block.
+  // request, as admit does without a cache; a failure is a refusal, counted. REQUIRES: admitted, inputs in place; where
+  // there is memory for the outputs, the answer is written there. Takes as long as reading the inputs; does not block.
   Status find_answer(Request& request, Caching caching) noexcept;
   // Right before the run, for a request that find_answer has not answered. True: it has been accepted and ends by an
   // equal request's run, perhaps it has; the caller has nothing to do but wait, and to end it at its deadline unless

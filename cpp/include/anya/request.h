@@ -92,7 +92,7 @@ class Request {
   Nanos ended_at = 0;
   std::int64_t batch_rows = 0;
   bool by_other = false;                       // answered, or to be answered, by another run than its own
-  std::shared_ptr<const CachedAnswer> answer;  // the outputs, where they come from another run
+  std::shared_ptr<const CachedAnswer> answer;  // the outputs, where they are not in `outputs`
   Nanos stale_age = -1;                        // of that answer, beyond its time to live; -1: fresh
 
   // ---- Links; each belongs to the container that names it.

@@ -45,6 +45,20 @@ CachedAnswer::CachedAnswer(std::span<const OutputBuffer> outputs) {
   }
 }
 
+bool CachedAnswer::copy_to(std::span<const OutputBuffer> into) const noexcept {
+  if (into.size() != outputs_.size()) return false;
+  for (std::size_t i = 0; i < into.size(); ++i) {
+    const OutputBuffer& mine = outputs_[i];
+    const bool fits = into[i].data != nullptr && into[i].dtype == mine.dtype && into[i].bytes == mine.bytes &&
+                      mine.dtype != DType::kString && into[i].shape == mine.shape;
+    if (!fits) return false;
+  }
+  for (std::size_t i = 0; i < into.size(); ++i) {
+    if (into[i].bytes > 0) std::memcpy(into[i].data, outputs_[i].data, into[i].bytes);
+  }
+  return true;
+}
+
 std::size_t CachedAnswer::memory_bytes() const noexcept {
   return sizeof(CachedAnswer) + 32 + outputs_.capacity() * sizeof(OutputBuffer) + 16 + block_.capacity() + 16;
 }

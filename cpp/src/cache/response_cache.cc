@@ -53,9 +53,10 @@ struct ResponseCache::Impl {
   std::atomic<Entry*>& bucket(std::uint64_t hash) const noexcept { return buckets[hash & mask]; }
   [[nodiscard]] Nanos stale_from(std::uint64_t hash, Nanos now) const noexcept;
   std::atomic<Entry*>& hint(std::uint64_t sketch) const noexcept { return hints[sketch & hint_mask]; }
-  Found find(const CacheQuestion& question, Nanos now, Ask asked) noexcept;
-  Found find_by_sketch(CacheQuestion& question, Nanos now) noexcept;
-  Found give(ReaderSlots::Slot& slot, Entry& entry, Nanos now, Ask asked) const noexcept;
+  using Into = std::span<const OutputBuffer>;
+  Found find(const CacheQuestion& question, Nanos now, Ask asked, Into into) noexcept;
+  Found find_by_sketch(CacheQuestion& question, Nanos now, Into into) noexcept;
+  Found give(ReaderSlots::Slot& slot, Entry& entry, Nanos now, Ask asked, Into into) const noexcept;
   [[nodiscard]] Nanos allowed_stale(Ask asked) const noexcept;
   static std::atomic<std::uint64_t>& counter_of(ReaderSlots::Slot& slot, Ask asked, Nanos over) noexcept;
   Entry* same_index(std::uint64_t hash) REQUIRES_LOCK(mutex);
@@ -138,18 +139,20 @@ std::atomic<std::uint64_t>& ResponseCache::Impl::counter_of(ReaderSlots::Slot& s
 }
 
 // What may be given of an entry that is the question's, with all that is counted of it. REQUIRES: inside `slot`.
-ResponseCache::Found ResponseCache::Impl::give(ReaderSlots::Slot& slot, Entry& entry, Nanos now,
-                                               Ask asked) const noexcept {
+ResponseCache::Found ResponseCache::Impl::give(ReaderSlots::Slot& slot, Entry& entry, Nanos now, Ask asked,
+                                               Into into) const noexcept {
   const Nanos over = entry.stale_from == kNever ? -1 : std::max<Nanos>(now - entry.stale_from, -1);
   if (over >= 0 && over >= allowed_stale(asked)) return {};
   eviction->hit(entry, now);
   ReaderSlots::count(counter_of(slot, asked, over));
   const auto age = static_cast<std::uint64_t>(std::max<Nanos>(now - entry.stored_at, 0));
   slot.age.observe(bucket_of(kAgeNanos, age), age);
-  return {entry.answer, over};
+  if (over < 0 && entry.answer->copy_to(into)) return {nullptr, true, over};
+  return {entry.answer, false, over};
 }
 
-ResponseCache::Found ResponseCache::Impl::find(const CacheQuestion& question, Nanos now, Ask asked) noexcept {
+ResponseCache::Found ResponseCache::Impl::find(const CacheQuestion& question, Nanos now, Ask asked,
+                                               Into into) noexcept {
   ReaderSlots::Slot& slot = readers.enter();
   Found found;
   // Sequentially consistent, as ReaderSlots asks for.
@@ -157,23 +160,23 @@ ResponseCache::Found ResponseCache::Impl::find(const CacheQuestion& question, Na
   while (entry != nullptr && entry->hash != question.hash) entry = entry->next.load(std::memory_order_seq_cst);
   if (entry != nullptr) {
     if (entry->key->matches(question)) {
-      found = give(slot, *entry, now, asked);
+      found = give(slot, *entry, now, asked, into);
     } else if (asked == Ask::kFirst) {
       ReaderSlots::count(slot.collisions);
     }
   }
-  if (found.answer == nullptr && asked == Ask::kFirst) ReaderSlots::count(slot.misses);
+  if (!found.any() && asked == Ask::kFirst) ReaderSlots::count(slot.misses);
   ReaderSlots::leave(slot);
   return found;
 }
 
 // The whole comparison, without the hash. Nothing is counted of an entry that is another question's.
-ResponseCache::Found ResponseCache::Impl::find_by_sketch(CacheQuestion& question, Nanos now) noexcept {
+ResponseCache::Found ResponseCache::Impl::find_by_sketch(CacheQuestion& question, Nanos now, Into into) noexcept {
   ReaderSlots::Slot& slot = readers.enter();
   Found found;
   Entry* const entry = hint(question.sketch).load(std::memory_order_seq_cst);
   if (entry != nullptr && entry->key->sketch() == question.sketch && entry->key->matches(question)) {
-    found = give(slot, *entry, now, Ask::kFirst);
+    found = give(slot, *entry, now, Ask::kFirst, into);
     question.hash = entry->hash;
     question.hashed = true;
   }
@@ -239,21 +242,22 @@ void ResponseCache::ask(std::string_view tenant, std::span<const std::uint32_t> 
   impl_->asker.ask(tenant, outputs, inputs, question);
 }
 
-ResponseCache::Found ResponseCache::find(CacheQuestion& question, Nanos now) noexcept {
+ResponseCache::Found ResponseCache::find(CacheQuestion& question, Nanos now,
+                                         std::span<const OutputBuffer> into) noexcept {
   if (!question.hashed) {
-    Found found = impl_->find_by_sketch(question, now);
-    if (found.answer != nullptr) return found;
+    Found found = impl_->find_by_sketch(question, now, into);
+    if (found.any()) return found;
     if (!question.hashed) impl_->asker.hash(question);
   }
-  return impl_->find(question, now, Impl::Ask::kFirst);
+  return impl_->find(question, now, Impl::Ask::kFirst, into);
 }
 
 ResponseCache::Found ResponseCache::find_again(const CacheQuestion& question, Nanos now) noexcept {
-  return impl_->find(question, now, Impl::Ask::kAgain);
+  return impl_->find(question, now, Impl::Ask::kAgain, {});
 }
 
 ResponseCache::Found ResponseCache::find_after_error(const CacheQuestion& question, Nanos now) noexcept {
-  return impl_->find(question, now, Impl::Ask::kAfterError);
+  return impl_->find(question, now, Impl::Ask::kAfterError, {});
 }
 
 void ResponseCache::insert(std::shared_ptr<const CacheKey> key, std::shared_ptr<const CachedAnswer> answer,

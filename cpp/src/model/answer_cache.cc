@@ -45,8 +45,8 @@ AnswerCache::AnswerCache(const CacheOptions& options, std::array<std::uint64_t, 
 void AnswerCache::look_up(Request& request) noexcept try {
   cache_.ask(by_tenant_ ? std::string_view(request.tenant) : std::string_view(), request.output_indices, request.inputs,
              request.cache_question);
-  ResponseCache::Found found = cache_.find(request.cache_question, request.accepted_at);
-  if (found.answer == nullptr) {
+  ResponseCache::Found found = cache_.find(request.cache_question, request.accepted_at, request.outputs);
+  if (!found.any()) {
     request.watcher = this;
     return;
   }
