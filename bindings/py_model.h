@@ -36,7 +36,7 @@ struct PyModel {
   py::object engine;  // keeps the pool alive
   RequestPool& pool;
   std::shared_ptr<Model> model;
-  std::shared_ptr<Model> twin_of;        // null: it is no twin
+  std::shared_ptr<Model> twin_of;  // null: it is no twin
   bool has_cache;
   std::vector<py::object> input_names;   // interned
   std::vector<py::object> output_names;  // interned

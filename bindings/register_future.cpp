@@ -193,8 +193,7 @@ PyObject* submit_request(PyObject* self, PyObject* const* arguments, Py_ssize_t 
     Request* only = request;
     Status refusal;
     // With a batcher it is in already: answered, or about to be, by another's run.
-    if (request->batcher == nullptr &&
-        model.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
+    if (request->batcher == nullptr && model.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
       set_error(refusal, model.model->info());
       return nullptr;
     }

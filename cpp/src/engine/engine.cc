@@ -36,7 +36,8 @@ void refuse_random(const LoadedModel& loaded, const CacheOptions& cache) {
 LoadedModel load_named(const std::string& name, const std::string& version, const ModelSource& source,
                        const ModelOptions& options, const EngineDependencies& dependencies) {
   try {
-    LoadedModel loaded = load_model({source.path, source.bytes, name}, options, dependencies.open_session, *dependencies.clock);
+    LoadedModel loaded =
+        load_model({source.path, source.bytes, name}, options, dependencies.open_session, *dependencies.clock);
     refuse_random(loaded, options.cache);
     return loaded;
   } catch (const Error& error) {
