@@ -177,22 +177,23 @@ void CallbackQueue::run() {
   }
 }
 
-// Contract: called by the package only, positionally; returns a new reference, or null with Python's error set. By
-// hand, since a refusal as a C++ exception through pybind11 costs more than the rest of the call.
-PyObject* submit(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+// Contract of both: called by the package only, positionally; returns a new reference, or null with Python's error set.
+// By hand, since a refusal as a C++ exception through pybind11 costs more than the rest of the call.
+PyObject* submit_request(PyObject* self, PyObject* const* arguments, Py_ssize_t count, Model::Caching caching) {
   if (count != 1 + kCallArguments) {
     PyErr_SetString(PyExc_TypeError, "takes callbacks, inputs, outputs, timeout, priority, key, tenant");
     return nullptr;
   }
   PyModel& model = model_of(self);
-  PyRequest* const request = make_request(self, model, arguments + 1, Inputs::kSnapshot);
+  PyRequest* const request = make_request(self, model, arguments + 1, Inputs::kSnapshot, caching);
   if (request == nullptr) return nullptr;
   try {
     auto future = std::make_unique<Future>(py::reinterpret_borrow<py::object>(self), request,
                                            py::reinterpret_borrow<py::object>(arguments[0]));
     Request* only = request;
     Status refusal;
-    if (model.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
+    // With a batcher it is in already: answered, or about to be, by another's run.
+    if (request->batcher == nullptr && model.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
       set_error(refusal, model.model->info());
       return nullptr;
     }
@@ -205,11 +206,23 @@ PyObject* submit(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return nullptr;
 }
 
+PyObject* submit(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  return submit_request(self, arguments, count, Model::Caching::kUse);
+}
+PyObject* submit_uncached(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  return submit_request(self, arguments, count, Model::Caching::kBypass);
+}
+
 PyMethodDef submit_definition = {
     "submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit)), METH_FASTCALL,
     "submit(self: anya_engine._core.Model, callbacks: anya_engine._core.CallbackQueue, inputs: object, outputs: "
     "object, timeout: object, priority: object, key: object, tenant: object) -> anya_engine._core.Future\n\n"
     "Queues a copy of the inputs; the answer is in the future."};
+PyMethodDef submit_uncached_definition = {
+    "submit_uncached", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit_uncached)), METH_FASTCALL,
+    "submit_uncached(self: anya_engine._core.Model, callbacks: anya_engine._core.CallbackQueue, inputs: object, "
+    "outputs: object, timeout: object, priority: object, key: object, tenant: object) -> "
+    "anya_engine._core.Future\n\nThe same past the response cache."};
 
 }  // namespace
 
@@ -237,6 +250,7 @@ void register_future(py::module_& module) {
            "has "
            "ended already. What fn raises goes to sys.unraisablehook.");
   add_fast_method(module.attr("Model"), &submit_definition);
+  add_fast_method(module.attr("Model"), &submit_uncached_definition);
 }
 
 }  // namespace anya::python

@@ -6,6 +6,7 @@ Public is what this module exports, and every module whose name has no underscor
 
 from __future__ import annotations
 
+from .caching import CacheConfig
 from .config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
 from .drift import DriftConfig, DriftReport, DriftWindow, FeatureDrift
 from .errors import (
@@ -41,6 +42,7 @@ from .profile import Profile
 from .repository import RepositoryConfig, VersionPolicy
 from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
+from .trust import ModelLimits, TrustConfig
 
 __all__ = [
     "AnyaError",
@@ -48,6 +50,8 @@ __all__ = [
     "Attempt",
     "BatchingConfig",
     "BlueGreen",
+    "CacheConfig",
+    "CacheStats",
     "Canary",
     "Cancelled",
     "ConfigError",
@@ -74,6 +78,7 @@ __all__ = [
     "ModelHealth",
     "ModelInfo",
     "ModelInvalid",
+    "ModelLimits",
     "ModelLoadError",
     "ModelNotFound",
     "ModelOutputInvalid",
@@ -99,6 +104,7 @@ __all__ = [
     "SignatureMissing",
     "TensorCount",
     "TensorSpec",
+    "TrustConfig",
     "TrustError",
     "Unavailable",
     "UnsafeFile",
@@ -110,7 +116,7 @@ __all__ = [
 ]
 
 try:
-    from ._core import Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
+    from ._core import CacheStats, Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
     from ._engine import Engine
     from ._info import (
         Attempt,

@@ -9,7 +9,7 @@ import logging
 import sys
 import weakref
 from collections.abc import Coroutine, Mapping
-from os import PathLike
+from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -23,8 +23,10 @@ from ._event_loops import EventLoops
 from ._frozen import FrozenMapping
 from ._info import Attempt, EngineStats, Health, ModelHealth, Response
 from ._model_table import ModelTable
+from ._process_group import ProcessGroup
 from ._runtime import find_runtime
 from ._taps import TappedModel
+from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
 from .errors import ApplyError
@@ -41,8 +43,9 @@ _log = logging.getLogger("anya_engine")
 # `__dlpack__` or the buffer protocol.
 Inputs: TypeAlias = Any
 Outputs: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
-# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed.
-Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None]"
+# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed,
+# whether another run than its own answered, by how many seconds that answer is stale.
+Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None, bool, float | None]"
 
 
 class Engine(Control, Configurable):
@@ -66,7 +69,7 @@ class Engine(Control, Configurable):
         priority: 1 (highest) to 255, or to the model's `priority_levels`; None: its `default_priority_level`, without
             one 128. Waiting requests of a lower number run first, in one level those that are due first.
         key: What keeps one user on one version while versions change.
-        tenant: What separates caches.
+        tenant: What separates answers in the response cache; see `CacheConfig.scope`.
 
     Raises:
         ModelNotFound: No such model or version.
@@ -102,14 +105,18 @@ class Engine(Control, Configurable):
         self._closed = False
         self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
         self._models = ModelTable(self._core, library, config.models)
-        self._deployments = Deployments(self._models, self._callbacks.queue)
-        self._begin_plans()
+        group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
+        self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
+        self._rechecks = Rechecks(self._models, self._deployments)
+        self._models.refused = self._rechecks.refused
+        self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(
-            self, _shut, self._core, self._callbacks, self._deployments, self._models.drift, self._watches
-        )
+        ends = (self._deployments, self._rechecks, self._models.drift, self._watches)
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
+            self._models.policies.of(config.trust)  # a key that cannot be had is found out now
             self._applier.apply(config)
+            self._deployments.join()
         except ApplyError as error:
             self.close()
             raise error.__cause__ or error from None  # nothing was there that could have been kept
@@ -140,9 +147,9 @@ class Engine(Control, Configurable):
     ) -> Outputs:
         """Ask and wait. Runs on this thread when an instance is idle, in company otherwise."""
         try:
-            model = self._models.serving[name] if version is None else self._models.loaded[name, version]
+            model = self._models.serving[name] if version is None else self._models.named[name, version]
         except (KeyError, TypeError):
-            model = self._models.labelled(name, version) or self._models.not_found(name, version)
+            self._models.not_found(name, version)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
 
     def infer_detailed(
@@ -196,12 +203,9 @@ class Engine(Control, Configurable):
         ask in one turn of the loop go in together; a whole batch of answers wakes the loop once.
         """
         try:
-            model = self._models.serving[name] if version is None else self._models.loaded[name, version]
+            model = self._models.serving[name] if version is None else self._models.named[name, version]
         except (KeyError, TypeError):
-            labelled = self._models.labelled(name, version)
-            if labelled is None:
-                return self._not_found_async(name, version)
-            model = labelled
+            return self._not_found_async(name, version)
         return model.ask(self._door, inputs, outputs, timeout, priority, key, tenant)
 
     async def infer_detailed_async(
@@ -236,7 +240,8 @@ class Engine(Control, Configurable):
         from ._prometheus import EngineCollector
 
         # A lock of the parent's threads may be held for ever in a forked child.
-        return EngineCollector(self.stats, lambda: self._models.watched() if self._core.is_owner_process else [])
+        watched = lambda: self._models.watched() if self._core.is_owner_process else []  # noqa: E731
+        return EngineCollector(self.stats, self.models, watched)
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
@@ -293,19 +298,23 @@ class Engine(Control, Configurable):
         if stats.stuck_runs > self._stuck.get(model, 0):
             _log.warning("model '%s:%s': %s", model.name, model.version, reason)
         self._stuck[model] = stats.stuck_runs
-        return ModelHealth(ready=stats.stuck_runs < stats.instances, version=model.version, reason=reason)
+        ready = stats.stuck_runs < stats.instances
+        if (code := self._rechecks.refused.get(model)) is not None:
+            reason = f"the registry lets it run no longer: {code}"
+            ready = ready and not self._rechecks.drains(model)
+        return ModelHealth(ready=ready, version=model.version, reason=reason)
 
     def _response(self, model: _core.Model | TappedModel, answer: Detailed) -> Response:
-        outputs, request_id, queue_time, compute_time, batch_size, sanitized = answer
+        outputs, request_id, queue_time, compute_time, batch_size, sanitized, from_cache, stale_age = answer
         return Response(
             outputs=outputs,
             request_id=request_id,
             version=model.version,
             served_by=model.name,
-            degraded=False,
+            degraded=stale_age is not None,
             attempts=(Attempt(model=model.name, version=model.version),),
-            from_cache=False,
-            stale_age=None,
+            from_cache=from_cache,
+            stale_age=stale_age,
             sanitized=_NOTHING if sanitized is None else FrozenMapping(sanitized),
             queue_time=queue_time,
             compute_time=compute_time,
@@ -320,16 +329,21 @@ def _shut(
     core: _core.Engine,
     callbacks: CallbackThread,
     deployments: Deployments,
+    rechecks: Rechecks,
     drift: DriftWatches,
     watches: list[Watch],
 ) -> None:
+    if not core.is_owner_process:
+        return  # a forked child at its end: whoever held the locks at the fork does not live here
     for watch in watches:
         watch.end()
+    rechecks.end()
     deployments.stop()
     drift.stop()
     core.close()
     for watch in watches:
         watch.stop()
+    rechecks.join()
     callbacks.stop()
 
 

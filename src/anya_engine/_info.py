@@ -54,7 +54,9 @@ class ModelInfo:
         inputs: What it takes.
         outputs: What it gives.
         digest: SHA-256 over everything that was parsed (model, external data, schema), in hex.
-        signer: Who signed it; None for an unsigned one.
+        signer: The id of the key whose signature was verified (`sha256sum KEY.pub`); None where none was.
+        trust: What its origin was held against: the mode of its `TrustConfig`, "unverified" where there is none,
+            "revoked" when the registry lets it run no longer.
         memory: Bytes of the model's files; what ONNX Runtime makes of them comes on top.
         providers: ONNX Runtime's execution providers in force, in order. A provider that was asked for and could not be
             had, with another after it in the list, is missing here.
@@ -63,6 +65,7 @@ class ModelInfo:
         instances: Runs at once.
         max_batch_size: Rows in one run at most.
         load_seconds: How long reading, checking, opening and warming up took.
+        warm_up_seconds: Of these, the runs on made-up rows: warm-up, the check of batched against alone, run times.
     """
 
     name: str
@@ -73,6 +76,7 @@ class ModelInfo:
     outputs: tuple[TensorSpec, ...]
     digest: str
     signer: str | None
+    trust: str
     memory: int
     providers: tuple[str, ...]
     batchable: bool
@@ -80,6 +84,7 @@ class ModelInfo:
     instances: int
     max_batch_size: int
     load_seconds: float
+    warm_up_seconds: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +113,13 @@ class Response:
         served_by: The model that answered: the one asked, or a fallback.
         degraded: The answer is not the asked model's own fresh one.
         attempts: What was tried, in order; the last one answered.
-        from_cache: The answer was not computed for this request.
+        from_cache: The answer was not computed for this request: it is from the response cache, or from an equal
+            request's run. The arrays are this caller's own all the same.
         stale_age: How old a cached answer is beyond its time to live, in seconds; None for a fresh one.
         sanitized: Values changed on the way in, by input; empty when nothing was changed.
         queue_time: Seconds from acceptance to the start of the run.
         compute_time: Seconds of the run, the gathering and scattering of a batch included.
-        batch_size: Rows in the run, this request's and its company's.
+        batch_size: Rows in the run, this request's and its company's; 0 where there was no run for it.
     """
 
     outputs: dict[str, np.ndarray[Any, Any]]
@@ -255,6 +261,8 @@ class RolloutStatus:
         evidence: By metric.
         shadow: What was compared; None when there is no shadow.
         rollback_to: The version that `rollback` would give the traffic to; None: there is none.
+        out_of_step: Why this process does not answer as its group does, for example because a version is not loaded
+            here; "" when it does.
         events: What happened, oldest first; the last hundred.
     """
 
@@ -271,4 +279,5 @@ class RolloutStatus:
     evidence: Mapping[str, MetricEvidence] = dataclasses.field(default_factory=dict)
     shadow: ShadowReport | None = None
     rollback_to: str | None = None
+    out_of_step: str = ""
     events: tuple[RolloutEvent, ...] = ()

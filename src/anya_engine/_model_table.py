@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Iterable, Mapping
@@ -28,9 +29,11 @@ from ._routing import Split
 from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
 from ._taps import Tap, Tapped, TappedModel
+from ._trust import Policies, audit
 from .config import ModelConfig, Provider
 from .drift import DriftReport
 from .errors import ConfigError, ModelLoadError, ModelNotFound
+from .trust import TrustConfig
 
 __all__ = ["ModelTable"]
 
@@ -46,6 +49,9 @@ class ModelTable(PlannedTable):
         loaded: Every version, by name and version, in the order of loading. Likewise.
         loading: Versions on their way in.
         drift: Those whose inputs and outputs are watched.
+        policies: What the core checks their origin by.
+        trust: What must hold of the origin of a model whose configuration says nothing of it.
+        refused: Loaded models that a registry lets run no longer, and the code of the refusal.
     """
 
     def __init__(self, core: _core.Engine, library: RuntimeLibrary, configs: Mapping[str, ModelConfig]) -> None:
@@ -58,8 +64,12 @@ class ModelTable(PlannedTable):
         self._taps: dict[str, Tap] = {}
         self.serving: dict[str, _core.Model | Split[_core.Model] | Tapped] = {}
         self.loaded: dict[Key, _core.Model] = {}
+        self.named: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
         self.drift = DriftWatches()
+        self.policies = Policies()
+        self.trust: TrustConfig | None = None
+        self.refused: Mapping[_core.Model, str] = {}
         self._begin_plans(configs)
 
     def load(
@@ -72,6 +82,8 @@ class ModelTable(PlannedTable):
         key = self.reserve(name, version)
         try:
             config = config or self._last_configs.get(name) or self.defaults.get(name) or ModelConfig()
+            if config.trust is None:
+                config = dataclasses.replace(config, trust=self.trust)
             where = source if isinstance(source, bytes) else fspath(source)
             model = self.open(key, where, config)
             origin = full(where) if isinstance(where, str) else None
@@ -79,6 +91,7 @@ class ModelTable(PlannedTable):
             with self._lock:
                 self._last_configs[name] = config
                 self.loaded = {**self.loaded, key: model}
+                self.named = {**self.named, key: model}
                 self.entries = {**self.entries, key: entry}
                 if name not in self._stable:
                     self._stable[name] = model
@@ -93,7 +106,9 @@ class ModelTable(PlannedTable):
             preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
         origin = "bytes" if isinstance(source, bytes) else f"'{source}'"
         read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
-        model = self._core.load(*key, source, core_options(config), read_schema)
+        policy = self.policies.of(config.trust)
+        options = core_options(config)
+        model = self._core.load(*key, source, options, read_schema, policy, audit(key, config.trust))
         try:
             if isinstance(source, str):
                 self._warm_up(model, source)
@@ -128,6 +143,7 @@ class ModelTable(PlannedTable):
                 self._last_configs.pop(name, None)
             self.loaded = left
             self._forget(gone)
+            self._name_versions()
             stays = name in self._stable
         # Where nobody answers for the name any more, those on the way to it need not be waited for.
         retire([gone.popitem()[1] for _ in range(len(gone))], PATIENCE if stays else 0.0)
@@ -149,9 +165,9 @@ class ModelTable(PlannedTable):
     def find(self, name: str, version: str | None, key: object) -> _core.Model | TappedModel:
         """What is to answer a request."""
         try:
-            model = self.serving[name] if version is None else self.loaded[name, version]
+            model = self.serving[name] if version is None else self.named[name, version]
         except (KeyError, TypeError):
-            return self.labelled(name, version) or self.not_found(name, version)
+            self.not_found(name, version)
         return model if isinstance(model, _core.Model) else model.pick(key)
 
     def has(self, name: str, version: str) -> bool:
@@ -179,9 +195,10 @@ class ModelTable(PlannedTable):
             self._stable[name] = model
             self._put(name, model)
 
-    def route(self, name: str, split: Split[_core.Model]) -> None:
-        """Let two versions share the traffic; who serves the name stays who it is."""
+    def route(self, name: str, stable: str, split: Split[_core.Model]) -> None:
+        """Let two versions share the traffic; `stable` serves the name."""
         with self._lock:
+            self._stable[name] = self.model(name, stable)
             self._put(name, split)
 
     def tap(self, name: str, tap: Tap | None) -> None:
@@ -200,10 +217,10 @@ class ModelTable(PlannedTable):
 
     def drift_report(self, name: str, version: str | None) -> DriftReport:
         """See `Engine.drift`."""
-        if version is None:
-            model = self.stable(name)
-        else:
-            model = self.loaded.get((name, version)) or self.labelled(name, version) or self.not_found(name, version)
+        try:
+            model = self._stable[name] if version is None else self.named[name, version]
+        except (KeyError, TypeError):
+            self.not_found(name, version)
         watched = self.drift.of(model)
         if watched is not None:
             return watched.report()
@@ -215,6 +232,11 @@ class ModelTable(PlannedTable):
         """What is known of every version that is watched, in the order of loading."""
         found = [self.drift.of(model) for model in self.loaded.values()]
         return [each for each in found if each is not None]
+
+    def trust_of(self, key: Key) -> TrustConfig | None:
+        """What the origin of a loaded version was held against."""
+        entry = self.entries.get(key)
+        return None if entry is None else entry.config.trust
 
     def source(self, name: str, version: str) -> str | None:
         """The path a version came from; None for bytes."""
@@ -254,11 +276,15 @@ class ModelTable(PlannedTable):
 
     def reset_run_times(self, name: str | None) -> None:
         """See `Engine.reset_run_times`."""
+        for model in self.versions(name):
+            model.reset_run_times()
+
+    def versions(self, name: str | None) -> list[_core.Model]:
+        """The loaded versions of a name, or of all."""
         models = [model for key, model in self.loaded.items() if name in (None, key[0])]
         if name is not None and not models:
             self.not_found(name, None)
-        for model in models:
-            model.reset_run_times()
+        return models
 
     def infos(self) -> list[ModelInfo]:
         """Every loaded version, in the order of loading."""
@@ -283,6 +309,7 @@ class ModelTable(PlannedTable):
 
     def _info(self, key: Key, model: _core.Model) -> ModelInfo:
         facts = model.info()
+        trust = self.trust_of(key)
         return ModelInfo(
             name=key[0],
             version=key[1],
@@ -291,7 +318,8 @@ class ModelTable(PlannedTable):
             inputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["inputs"]),
             outputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["outputs"]),
             digest=facts["digest"],
-            signer=None,
+            signer=facts["signer"] or None,
+            trust="revoked" if model in self.refused else "unverified" if trust is None else trust.mode,
             memory=facts["memory_bytes"],
             providers=facts["providers"],
             batchable=facts["batchable"],
@@ -299,6 +327,7 @@ class ModelTable(PlannedTable):
             instances=facts["instances"],
             max_batch_size=facts["max_batch_size"],
             load_seconds=facts["load_seconds"],
+            warm_up_seconds=facts["warm_up_seconds"],
         )
 
 

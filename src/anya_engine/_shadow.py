@@ -61,7 +61,7 @@ class Mirror:
     def ask(self, inputs: Any, outputs: Any, key: Any, tenant: Any) -> Pair | None:
         """Send the copy; None: the shadow has no room for it."""
         try:
-            future = self._shadow.submit(self._callbacks(), inputs, outputs, None, LOWEST, key, tenant)
+            future = self._shadow.submit_uncached(self._callbacks(), inputs, outputs, None, LOWEST, key, tenant)
         except Overloaded:
             self._drop()
             return None

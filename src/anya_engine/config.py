@@ -19,11 +19,13 @@ from . import _checks as check
 from ._frozen import FrozenMapping
 from ._tables import build, inside, table, table_of, with_message
 from ._toml import dumps, plain
+from .caching import CacheConfig
 from .drift import DriftConfig
 from .errors import ConfigError
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
 from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
+from .trust import ModelLimits, TrustConfig
 
 __all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider", "QueuePolicy"]
 
@@ -160,6 +162,7 @@ class ModelConfig:
         enable_cpu_mem_arena: ONNX Runtime keeps freed memory for the next run.
         session_options: ONNX Runtime's `session.*` configuration entries, passed as they are.
         batching: How requests share a run.
+        cache: The response cache; None: there is none.
         max_request_bytes: A request above it is refused from its descriptor, before its data is touched.
         default_timeout: Seconds that a request has which names no `timeout`; None: `max_timeout`.
         max_timeout: The longest `timeout` in seconds that a request may name; a longer one is refused. None: no limit.
@@ -173,6 +176,8 @@ class ModelConfig:
         max_rows: Rows of one request; None: as many as `max_request_bytes` allows.
         drift: How inputs and outputs are compared with a reference; None: with the profile.json of a model directory
             that has one, else not at all.
+        trust: What must hold of its origin before it is parsed; None: the engine's.
+        model_limits: What it may consist of.
     """
 
     source: str | PathLike[str] | None = None
@@ -190,6 +195,7 @@ class ModelConfig:
     enable_cpu_mem_arena: bool = True
     session_options: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
     batching: BatchingConfig = dataclasses.field(default_factory=BatchingConfig)
+    cache: CacheConfig | None = None
     max_request_bytes: int = 256 << 20
     default_timeout: float | None = None
     max_timeout: float | None = None
@@ -200,6 +206,8 @@ class ModelConfig:
     dims: Mapping[str, DimRule] = dataclasses.field(default_factory=FrozenMapping)
     max_rows: int | None = None
     drift: DriftConfig | None = None
+    trust: TrustConfig | None = None
+    model_limits: ModelLimits = dataclasses.field(default_factory=ModelLimits)
 
     def __post_init__(self) -> None:
         if self.source is not None:
@@ -223,6 +231,8 @@ class ModelConfig:
             check.boolean(field, getattr(self, field))
         _set(self, "session_options", check.session_options("session_options", self.session_options))
         check.instance("batching", self.batching, BatchingConfig)
+        if self.cache is not None:
+            check.instance("cache", self.cache, CacheConfig)
         _set(self, "max_request_bytes", check.integer("max_request_bytes", self.max_request_bytes, 1, 1 << 50))
         for field in ("default_timeout", "max_timeout"):
             if getattr(self, field) is not None:
@@ -234,13 +244,22 @@ class ModelConfig:
         check_rules(self)
         if self.drift is not None:
             check.instance("drift", self.drift, DriftConfig)
+        if self.trust is not None:
+            check.instance("trust", self.trust, TrustConfig)
+        check.instance("model_limits", self.model_limits, ModelLimits)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        nested = {"batching": BatchingConfig.from_dict, "version_policy": VersionPolicy.from_dict, **RULE_TABLES}
-        nested["drift"] = DriftConfig.from_dict
-        return build(cls, values, nested)
+        nested = {
+            "batching": BatchingConfig.from_dict,
+            "cache": CacheConfig.from_dict,
+            "version_policy": VersionPolicy.from_dict,
+            "trust": TrustConfig.from_dict,
+            "model_limits": ModelLimits.from_dict,
+            "drift": DriftConfig.from_dict,
+        }
+        return build(cls, values, {**nested, **RULE_TABLES})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,10 +270,15 @@ class EngineConfig:
         models: Configuration by model name. An entry with a `source` is loaded when the engine starts; one without
             is what later loads of that name use, and versions of that name in the repository.
         repository: A directory of models and versions; all its models are loaded.
+        process_group: A folder that the engines of several processes name to go through rollouts together: one of
+            theirs, on one machine, made where there is none. None: rollouts are each process's own.
+        trust: What must hold of the origin of models whose own configuration says nothing of it; None: nothing.
     """
 
     models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=FrozenMapping)
     repository: RepositoryConfig | None = None
+    process_group: str | PathLike[str] | None = None
+    trust: TrustConfig | None = None
 
     def __post_init__(self) -> None:
         check.mapping("models", self.models)
@@ -267,11 +291,21 @@ class EngineConfig:
         _set(self, "models", FrozenMapping(self.models))
         if self.repository is not None:
             check.instance("repository", self.repository, RepositoryConfig)
+        if self.process_group is not None:
+            _set(self, "process_group", check.path("process_group", self.process_group))
+        if self.trust is not None:
+            check.instance("trust", self.trust, TrustConfig)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EngineConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {"models": table_of(ModelConfig.from_dict), "repository": RepositoryConfig.from_dict})
+        nested = {"models": table_of(ModelConfig.from_dict), "repository": RepositoryConfig.from_dict}
+        return build(cls, values, {**nested, "trust": TrustConfig.from_dict})
+
+    def model(self, name: str) -> ModelConfig:
+        """What a model of this name is run by, the engine's trust included."""
+        model = self.models.get(name, ModelConfig())
+        return model if model.trust is not None else dataclasses.replace(model, trust=self.trust)
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str]) -> EngineConfig:
@@ -292,7 +326,9 @@ class EngineConfig:
         repository = config.repository
         if repository is not None:
             repository = dataclasses.replace(repository, path=str(folder / fspath(repository.path)))
-        return dataclasses.replace(config, models=models, repository=repository)
+        group = None if config.process_group is None else str(folder / fspath(config.process_group))
+        trust = None if config.trust is None else config.trust.anchored(folder)
+        return dataclasses.replace(config, models=models, repository=repository, process_group=group, trust=trust)
 
     def to_toml(self) -> str:
         """The file that `from_toml` reads as this configuration; what has its default is left out."""
@@ -305,13 +341,9 @@ def _set(config: object, field: str, value: object) -> None:
 
 
 def _anchored(model: ModelConfig, folder: Path) -> ModelConfig:
-    changes: dict[str, Any] = {}
-    if model.source is not None:
-        changes["source"] = str(folder / fspath(model.source))
-    if model.drift is not None and model.drift.reference is not None:
-        reference = str(folder / fspath(model.drift.reference))
-        changes["drift"] = dataclasses.replace(model.drift, reference=reference)
-    return dataclasses.replace(model, **changes) if changes else model
+    source = None if model.source is None else str(folder / fspath(model.source))
+    trust = model.trust and model.trust.anchored(folder)
+    return dataclasses.replace(model, source=source, trust=trust, drift=model.drift and model.drift.anchored(folder))
 
 
 def _policies(values: Mapping[str, Any]) -> dict[Any, QueuePolicy]:

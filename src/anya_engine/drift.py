@@ -66,6 +66,11 @@ class DriftConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
         return build(cls, values, {})
 
+    def anchored(self, folder: PathLike[str]) -> DriftConfig:
+        """The same with a relative path below a folder."""
+        reference = None if self.reference is None else check.below(folder, self.reference)
+        return dataclasses.replace(self, reference=reference)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DriftWindow:

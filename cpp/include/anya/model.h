@@ -21,6 +21,7 @@ struct ModelInfo {
   std::string name;
   std::string version;
   std::string digest;  // SHA-256 of what was parsed, hex
+  std::string signer;  // the id of the key that signed it; "" where no signature was verified
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> providers;  // in force
@@ -30,6 +31,7 @@ struct ModelInfo {
   std::int64_t max_batch_size = 1;
   std::uint64_t memory_bytes = 0;  // of the model's files; ONNX Runtime's own use comes on top
   double load_seconds = 0;
+  double warm_up_seconds = 0;  // of these, the runs on made-up rows
 };
 
 // One loaded version of a model: the door through which requests enter.
@@ -67,6 +69,21 @@ class Model {
   // Strings that a binding has brought into normal form.
   void count_normalized(std::size_t input, std::uint64_t strings) noexcept;
 
+  // ---- The response cache, between admission and the run. A model without one answers nothing from it.
+  [[nodiscard]] bool has_cache() const noexcept;
+  enum class Caching : std::uint8_t { kUse, kBypass };
+  // Answers the request from the cache: it has ended then. Where it cannot, asks whether the queue would take the
+  // request, as admit does without a cache; a failure is a refusal, counted. REQUIRES: admitted, inputs in place; where
+  // there is memory for the outputs, the answer is written there. Takes as long as reading the inputs; does not block.
+  Status find_answer(Request& request, Caching caching) noexcept;
+  // Right before the run, for a request that find_answer has not answered. True: it has been accepted and ends by an
+  // equal request's run, perhaps it has; the caller has nothing to do but wait, and to end it at its deadline unless
+  // `watch_deadlines`. False: run it; its inputs may lie in memory of the cache's now. Copies the inputs.
+  bool join(Request& request, bool watch_deadlines) noexcept;
+  // What `join` has let run will not be run. REQUIRES: request.flight, and it was never accepted.
+  void give_up(Request& request) noexcept;
+  void clear_cache() noexcept;
+
   // The answer on this thread, if an instance is idle and the time left allows a run that nobody can interrupt.
   // True: the request has ended. False: nothing has happened. REQUIRES: admitted, data in place. Blocks for the run.
   bool run_here(Request& request) noexcept;
@@ -97,6 +114,13 @@ class Model {
   // Forgets what runs were learned to take, for a machine that has changed; back to what was measured at load.
   void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;
+
+  // A second queue with instances of its own on the same session: what is asked there meets nobody who asked here. Its
+  // counts are part of stats(), and stay there after its end; this model's end is its end. Throws Error(kUnavailable)
+  // when no threads can be had or this is closing; then nothing has changed.
+  std::shared_ptr<Model> make_twin();
+  // Drains a twin of this model and lets go of it. Idempotent. Blocks.
+  void end_twin(const std::shared_ptr<Model>& twin) noexcept;
 
   // Drains: blocks until all that was accepted has ended. Idempotent. For Engine.
   void close() noexcept;

@@ -123,9 +123,22 @@ std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
   const auto joins = [this](Request* request) { return door_.join(*request); };
   const auto unfit = std::stable_partition(requests.begin(), requests.end(), joins);  // as a rule there is none
   const auto fit = static_cast<std::uint32_t>(unfit - requests.begin());
+  const std::uint32_t booked = book(requests.first(fit));
+  if (booked < fit) {
+    refuse(requests.subspan(booked, fit - booked));
+    counters_.refused(requests[booked]->status.code, fit - booked);
+  }
+  if (fit < requests.size()) counters_.refused(ErrorCode::kOverloaded, requests.size() - fit);
+  return booked;
+}
+
+// Queues as many as there is room for.
+std::uint32_t Batcher::book(std::span<Request*> requests) noexcept {
   Gate::View seen(0);
-  const std::uint32_t booked = gate_.book(fit, limit_, seen);
-  counters_.accepted(booked);
+  const std::uint32_t booked = gate_.book(static_cast<std::uint32_t>(requests.size()), limit_, seen);
+  std::uint64_t fresh = 0;
+  for (std::uint32_t i = 0; i < booked; ++i) fresh += requests[i]->batcher == nullptr ? 1U : 0U;
+  if (fresh > 0) counters_.accepted(fresh);
   for (std::uint32_t i = 0; i < booked; ++i) {
     Request* const request = requests[i];
     request->batcher = this;
@@ -133,14 +146,34 @@ std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
     // A booked place is a free cell, but its last reader may be between reading it and handing it on.
     while (!intake_.try_push(request)) std::this_thread::yield();
   }
-  if (booked < fit) refuse(requests.subspan(booked, fit - booked));
-  if (fit < requests.size()) counters_.refused(ErrorCode::kOverloaded, requests.size() - fit);
   if (booked > 0 && wake_.announce()) {
     const Gate::View now = gate_.view();
     const std::uint32_t able = now.free() + (now.lingering() ? 1U : 0U);
     if (able > 0) wake_.wake(static_cast<int>(std::min(able, booked)));
   }
   return booked;
+}
+
+void Batcher::accept(Request& request) noexcept {
+  counters_.accepted(1);
+  request.batcher = this;
+}
+
+bool Batcher::requeue(Request& request) noexcept {
+  if (!door_.join(request)) return false;
+  Request* only = &request;
+  if (book({&only, 1}) == 1) return true;
+  refuse({&only, 1});
+  return false;
+}
+
+void Batcher::answer(Request& request, std::shared_ptr<const CachedAnswer> answer, Nanos stale_age) noexcept {
+  accept(request);
+  static_cast<void>(request.claim());  // nobody else knows it yet
+  request.by_other = true;
+  request.answer = std::move(answer);
+  request.stale_age = stale_age;
+  static_cast<void>(settle(request, Status{}, 0, clock_.now(), 0));
 }
 
 Status Batcher::check(const Request& request) const noexcept {
@@ -164,7 +197,6 @@ void Batcher::refuse(std::span<Request* const> requests) noexcept {
     door_.leave(*request);
     request->status = no_place(request->level, now);
   }
-  counters_.refused(requests.front()->status.code, requests.size());
 }
 
 void Batcher::work() noexcept {

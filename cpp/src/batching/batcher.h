@@ -68,10 +68,21 @@ class Batcher {
     const Gate::View now = gate_.view();
     return now.waiting() == 0 && !now.closed();
   }
+  [[nodiscard]] const Setup& setup() const noexcept { return setup_; }
   [[nodiscard]] const QueuePolicies& policies() const noexcept { return door_.policies(); }
   // Queues as many as fit, moves those to the front, and returns how many; the engine takes a reference of each of
   // them. The others are refused and counted, and their status says why.
   std::size_t enqueue(std::span<Request*> requests) noexcept;
+
+  // Accepts a request that waits for another one's run; it ends by `conclude`, or comes into the queue by `requeue`.
+  void accept(Request& request) noexcept;
+  // Queues a request of the engine's own, or one that was accepted before; takes a reference. False: there is no
+  // place, which is counted nowhere; its status says why.
+  bool requeue(Request& request) noexcept;
+  // Accepts a request and ends it well at once, with an answer that is here.
+  void answer(Request& request, std::shared_ptr<const CachedAnswer> answer, Nanos stale_age) noexcept;
+  // Ends the request well, as `conclude` does, with the answer of another one's run.
+  static bool conclude(Request& request, std::shared_ptr<const CachedAnswer> answer, Nanos ended_at) noexcept;
 
   // Ends the request with `status` unless it has ended or is just ending; true if this call decided it. Its run, if
   // there is one, is stopped when nobody else in it is alive; else it goes on and this answer is dropped. Does not
@@ -112,6 +123,7 @@ class Batcher {
   void keep_for_drift(DriftMonitor& monitor, Instance& instance, const Request& request, Nanos compute) noexcept;
   void look_for_drift(DriftMonitor& monitor, Instance& instance, std::span<Request* const> requests,
                       Nanos compute) noexcept;
+  std::uint32_t book(std::span<Request*> requests) noexcept;
   void refuse(std::span<Request* const> requests) noexcept;
   [[nodiscard]] Status no_place(int level, Gate::View now) const noexcept;
   [[nodiscard]] static Status why_dropped(const Request& request, Nanos now) noexcept;

@@ -103,10 +103,12 @@ CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_
   request.started_at = started_at;
   request.ended_at = ended_at;
   request.batch_rows = rows;
-  if (request.tally != nullptr) tally(request, code);
+  if (request.watcher != nullptr) request.watcher->decided(request);
+  // What a version answers from its cache says nothing of the version; what it failed at does, whatever was given.
+  if (request.tally != nullptr && !request.by_other) tally(request, code);
   // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
   // then.
-  request.batcher->counters_.ended(code, request.accepted_at, started_at, ended_at);
+  request.batcher->counters_.ended(request.status.code, request.accepted_at, started_at, ended_at);
   return request.publish();
 }
 
@@ -124,6 +126,14 @@ bool Batcher::conclude(Request& request, Status status, Nanos ended_at) noexcept
     request.batcher->instances_[static_cast<std::size_t>(instance)].watch.stop_if_dead(ended_at);
   }
   CompletionQueue* const signal = settle(request, std::move(status), 0, ended_at, 0);
+  if (signal != nullptr) signal->signal();
+  return true;
+}
+
+bool Batcher::conclude(Request& request, std::shared_ptr<const CachedAnswer> answer, Nanos ended_at) noexcept {
+  if (!request.claim()) return false;
+  request.answer = std::move(answer);
+  CompletionQueue* const signal = settle(request, Status{}, 0, ended_at, 0);
   if (signal != nullptr) signal->signal();
   return true;
 }

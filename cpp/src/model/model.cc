@@ -2,7 +2,10 @@
 #include "anya/model.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
+
+#include <sys/random.h>
 
 #include "model/checked_session.h"
 #include "model/model_impl.h"
@@ -43,6 +46,14 @@ std::unique_ptr<Session> checked(std::unique_ptr<Session> session, RuleBook& boo
   return std::make_unique<CheckedSession>(std::move(session), book);
 }
 
+std::array<std::uint64_t, 2> random_seed() {
+  std::array<std::uint64_t, 2> seed{};
+  if (getrandom(seed.data(), sizeof(seed), 0) != sizeof(seed)) {
+    throw Error(ErrorCode::kUnavailable, "the system gives no random bytes for the cache's seed");
+  }
+  return seed;
+}
+
 void expire(Request& request, Nanos now) {
   constexpr ErrorCode kCode = ErrorCode::kDeadlineExceeded;
   if (request.deadline <= now) {
@@ -64,16 +75,35 @@ Timeouts timeouts_of(const ModelOptions& options) {
 EngineShared::EngineShared(std::shared_ptr<const Clock> the_clock)
     : clock(std::move(the_clock)), timer(*clock, [this](Request& request) { expire(request, clock->now()); }) {}
 
+Opened::Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules)
+    : rules(model_rules, bare->schema()), session(checked(std::move(bare), rules)) {}
+
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
                   Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
-                  Timeouts the_timeouts, const ModelRules& model_rules)
+                  Timeouts the_timeouts, const ModelRules& model_rules, const CacheOptions& cache_options)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
-      rules(model_rules, the_session->schema()),
-      session(checked(std::move(the_session), rules)),
-      admission(session->schema(), with_shapes(std::move(admission_rules), rules)),
+      opened(std::make_shared<Opened>(std::move(the_session), model_rules)),
+      admission(opened->session->schema(), with_shapes(std::move(admission_rules), opened->rules)),
       timeouts(the_timeouts),
-      batcher(*session, *shared->clock, setup_of(info, admission, std::move(batching), run_times, timeouts)) {}
+      batcher(*opened->session, *shared->clock, setup_of(info, admission, batching, run_times, timeouts)) {
+  if (cache_options.capacity_bytes <= 0) return;
+  try {
+    cache = std::make_unique<AnswerCache>(cache_options, random_seed(), batcher, *shared->clock,
+                                          static_cast<std::size_t>(batching.max_queue_size));
+  } catch (...) {
+    batcher.close();
+    throw;
+  }
+}
+
+Model::Impl::Impl(TwinOf of)
+    : shared(of.model.shared),
+      info(of.model.info),
+      opened(of.model.opened),
+      admission(of.model.admission),
+      timeouts(of.model.timeouts),
+      batcher(*opened->session, *shared->clock, of.model.batcher.setup()) {}
 
 namespace {
 
@@ -96,6 +126,10 @@ Status check_terms(const Model::Impl& model, Request& request) noexcept {
   return {};
 }
 
+Status check_queue(const Model::Impl& model, const Request& request) noexcept {
+  return model.batcher.lets_all_in() ? Status{} : model.batcher.check(request);
+}
+
 }  // namespace
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -109,7 +143,7 @@ Model::~Model() {
 }
 
 const ModelInfo& Model::info() const noexcept { return impl_->info; }
-const ModelSchema& Model::schema() const noexcept { return impl_->session->schema(); }
+const ModelSchema& Model::schema() const noexcept { return impl_->opened->session->schema(); }
 Nanos Model::now() const noexcept { return impl_->shared->clock->now(); }
 
 Status Model::admit(Request& request) noexcept {
@@ -120,28 +154,53 @@ Status Model::admit(Request& request) noexcept {
     // As a rule it has no terms and nobody waits.
     const bool has_terms = request.priority != 0 || request.timeout != kNever || impl_->timeouts.usual != kNever;
     if (has_terms) status = check_terms(*impl_, request);
-    if (!impl_->batcher.lets_all_in() && status.ok()) status = impl_->batcher.check(request);
+    // With a cache the queue is asked after it: see find_answer.
+    if (impl_->cache == nullptr && status.ok()) status = check_queue(*impl_, request);
   }
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return status;
 }
 
-bool Model::checks_values(std::size_t input) const noexcept { return impl_->rules.checks_values(input); }
+bool Model::has_cache() const noexcept { return impl_->cache != nullptr; }
+
+Status Model::find_answer(Request& request, Caching caching) noexcept {
+  if (impl_->cache == nullptr) return {};
+  if (caching == Caching::kUse) impl_->cache->look_up(request);
+  if (request.ended()) return {};
+  const Status status = check_queue(*impl_, request);
+  if (status.ok() || impl_->cache->answer_instead(request, status.code)) return {};
+  impl_->batcher.count_refusal(status.code);
+  return status;
+}
+
+bool Model::join(Request& request, bool watch_deadlines) noexcept {
+  if (impl_->cache == nullptr || !impl_->cache->join(request)) return false;
+  if (watch_deadlines && request.deadline != kNever) impl_->shared->timer.watch(request);
+  return true;
+}
+
+void Model::give_up(Request& request) noexcept { impl_->cache->give_up(request); }
+
+void Model::clear_cache() noexcept {
+  if (impl_->cache != nullptr) impl_->cache->clear();
+}
+
+bool Model::checks_values(std::size_t input) const noexcept { return impl_->opened->rules.checks_values(input); }
 
 TextLimits Model::text_limits(std::size_t input) const noexcept {
-  TextLimits limits = impl_->rules.text_limits(input);
+  TextLimits limits = impl_->opened->rules.text_limits(input);
   limits.max_request_bytes = impl_->admission.rules().max_request_bytes;
   return limits;
 }
 
 Status Model::check_values(std::size_t input, const TensorView& view, void* to, std::uint64_t* changed) noexcept {
-  Status status = impl_->rules.check_input(input, view, to, changed);
+  Status status = impl_->opened->rules.check_input(input, view, to, changed);
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return status;
 }
 
 void Model::count_normalized(std::size_t input, std::uint64_t strings) noexcept {
-  impl_->rules.count_sanitized(input, strings);
+  impl_->opened->rules.count_sanitized(input, strings);
 }
 
 bool Model::run_here(Request& request) noexcept {
@@ -155,8 +214,8 @@ bool Model::run_here(Request& request) noexcept {
 
 Status Model::rehearse(Request& request) noexcept {
   try {
-    const std::unique_ptr<RunControl> control = impl_->session->make_run_control();
-    return impl_->session->run(*control, request.inputs, request.output_indices, request.outputs);
+    const std::unique_ptr<RunControl> control = impl_->opened->session->make_run_control();
+    return impl_->opened->session->run(*control, request.inputs, request.output_indices, request.outputs);
   } catch (const std::exception& error) {
     return Status::with_text(ErrorCode::kOutOfMemory, error.what());
   }
@@ -188,46 +247,85 @@ ModelStats Model::stats() const {
   ModelStats stats;
   stats.name = impl_->info.name;
   stats.version = impl_->info.version;
+  stats.tensors = impl_->opened->rules.read();
+  MutexLock lock(impl_->mutex);  // a twin's counts are in one of the two places
   impl_->batcher.read(stats);
-  stats.tensors = impl_->rules.read();
+  for (const auto& twin : impl_->twins) add(stats, twin->stats());
+  add(stats, impl_->of_past_twins);
+  if (impl_->cache != nullptr) stats.cache = impl_->cache->stats();
   return stats;
 }
 
 void Model::watch_drift(const DriftPlan* plan) {
-  const ModelSchema& of = schema();
+  std::optional<DriftPlan> copy;
   if (plan != nullptr) {
+    const ModelSchema& of = schema();
     for (const DriftTensor& tensor : plan->tensors) {
       if (tensor.index < (tensor.is_output ? of.outputs : of.inputs).size()) continue;
       throw Error(ErrorCode::kConfigError, "a drift plan names a tensor that the model does not have");
     }
+    copy = *plan;
   }
-  MutexLock lock(impl_->drift_mutex);
-  impl_->watching = nullptr;
-  if (plan != nullptr) {
-    const auto shards = static_cast<std::size_t>(impl_->info.instances);
-    impl_->drift.push_back(std::make_unique<DriftMonitor>(*plan, shards, *impl_->shared->clock));
-    impl_->watching = impl_->drift.back().get();
-  }
-  impl_->batcher.watch_drift(impl_->watching);
+  MutexLock lock(impl_->mutex);
+  impl_->monitors.watch(copy, impl_->batcher, impl_->info.instances, *impl_->shared->clock);
+  for (const auto& twin : impl_->twins) twin->watch_drift(plan);
+}
+
+DriftCounts Model::take_drift() {
+  MutexLock lock(impl_->mutex);  // a twin's counts are in one of the two places
+  DriftCounts counts = impl_->monitors.take();
+  for (const auto& twin : impl_->twins) add(counts, twin->take_drift());
+  return counts;
 }
 
 std::string Model::take_profile() {
-  MutexLock lock(impl_->drift_mutex);
+  MutexLock lock(impl_->mutex);
   return std::exchange(impl_->profile, {});
 }
 
 void Model::set_profile(std::string profile) {
-  MutexLock lock(impl_->drift_mutex);
+  MutexLock lock(impl_->mutex);
   impl_->profile = std::move(profile);
 }
 
-DriftCounts Model::take_drift() {
-  MutexLock lock(impl_->drift_mutex);
-  return impl_->watching == nullptr ? DriftCounts{} : impl_->watching->take();
+void Model::reset_run_times() noexcept {
+  impl_->batcher.reset_run_times();
+  MutexLock lock(impl_->mutex);
+  for (const auto& twin : impl_->twins) twin->reset_run_times();
 }
 
-void Model::reset_run_times() noexcept { impl_->batcher.reset_run_times(); }
+std::shared_ptr<Model> Model::make_twin() {
+  auto twin = std::make_shared<Model>(std::make_unique<Impl>(Impl::TwinOf{*impl_}));
+  MutexLock lock(impl_->mutex);
+  if (impl_->closed) {
+    throw Error(ErrorCode::kUnavailable,
+                "model '" + impl_->info.name + ":" + impl_->info.version + "' is being unloaded");
+  }
+  if (const auto& plan = impl_->monitors.plan()) twin->watch_drift(&*plan);
+  impl_->twins.push_back(twin);
+  return twin;
+}
 
-void Model::close() noexcept { impl_->batcher.close(); }
+void Model::end_twin(const std::shared_ptr<Model>& twin) noexcept {
+  twin->close();
+  MutexLock lock(impl_->mutex);
+  if (std::erase(impl_->twins, twin) == 0) return;  // somebody else was quicker
+  ModelStats counts = twin->stats();
+  counts.instances = 0;
+  add(impl_->of_past_twins, counts);
+  impl_->monitors.keep(twin->take_drift());
+}
+
+void Model::close() noexcept {
+  std::vector<std::shared_ptr<Model>> twins;
+  {
+    MutexLock lock(impl_->mutex);
+    impl_->closed = true;
+    twins = impl_->twins;
+  }
+  for (const auto& twin : twins) end_twin(twin);
+  impl_->batcher.close();
+  if (impl_->cache != nullptr) impl_->cache->close();
+}
 
 }  // namespace anya

@@ -9,14 +9,16 @@
 #include "anya/clock.h"
 #include "anya/model.h"
 #include "anya/session.h"
+#include "anya/stats.h"
 #include "base/fork_guard.h"
 #include "base/mutex.h"
 #include "batching/batcher.h"
 #include "batching/deadline_timer.h"
 #include "model/admission.h"
+#include "model/answer_cache.h"
+#include "model/monitors.h"
 #include "model/rule_book.h"
 #include "model/run_times.h"
-#include "stats/drift_monitor.h"
 
 namespace anya {
 
@@ -36,23 +38,38 @@ struct Timeouts {
 };
 Timeouts timeouts_of(const ModelOptions& options);
 
+// What a model and its twins have in common: the session, and the rules that it and its inputs are held to.
+struct Opened {
+  Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules);
+
+  RuleBook rules;
+  const std::unique_ptr<Session> session;
+};
+
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
        Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
-       Timeouts timeouts = {}, const ModelRules& model_rules = {});
+       Timeouts timeouts = {}, const ModelRules& model_rules = {}, const CacheOptions& cache = {});
+  struct TwinOf {
+    const Impl& model;
+  };
+  explicit Impl(TwinOf of);  // a queue and instances of its own, on the same session
 
   const std::shared_ptr<EngineShared> shared;
   const ModelInfo info;
-  RuleBook rules;
-  const std::unique_ptr<Session> session;
+  const std::shared_ptr<Opened> opened;
   const Admission admission;
   const Timeouts timeouts;
-  Mutex drift_mutex;
-  std::string profile GUARDED_BY(drift_mutex);
-  std::vector<std::unique_ptr<DriftMonitor>> drift
-      GUARDED_BY(drift_mutex);  // a run may still be counting in an old one
-  DriftMonitor* watching GUARDED_BY(drift_mutex) = nullptr;
-  Batcher batcher;  // last: its threads end before what they use
+
+  mutable Mutex mutex;
+  std::vector<std::shared_ptr<Model>> twins GUARDED_BY(mutex);
+  ModelStats of_past_twins GUARDED_BY(mutex);
+  bool closed GUARDED_BY(mutex) = false;
+  Monitors monitors GUARDED_BY(mutex);
+  std::string profile GUARDED_BY(mutex);
+
+  std::unique_ptr<AnswerCache> cache;  // null: none was asked for
+  Batcher batcher;                     // last: its threads end before what they use
 };
 
 }  // namespace anya

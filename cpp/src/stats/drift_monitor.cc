@@ -55,12 +55,7 @@ DriftMonitor::DriftMonitor(const DriftPlan& plan, std::size_t shards, const Cloc
   }
   for (std::size_t i = 0; i < shards; ++i) {
     auto shard = std::make_unique<Shard>();
-    for (auto* bank : {&shard->active, &shard->spare}) {
-      *bank = std::make_unique<Bank>();
-      (*bank)->bins.resize(bins_);
-      (*bank)->tallies.resize(features_);
-      clear(**bank);
-    }
+    for (auto* bank : {&shard->active, &shard->spare}) *bank = std::make_unique<DriftCounts>(nothing());
     for (const Watched& watched : watched_) {
       Pending& pending = shard->pending.emplace_back();
       if (watched.columns) pending.rows.resize(kRowsAtOnce * watched.summary.numbers() * kMostElement);
@@ -74,7 +69,15 @@ DriftMonitor::DriftMonitor(const DriftPlan& plan, std::size_t shards, const Cloc
   }
 }
 
-void DriftMonitor::clear(Bank& bank) const noexcept {
+DriftCounts DriftMonitor::nothing() const {
+  DriftCounts counts;
+  counts.bins.resize(bins_);
+  counts.tallies.resize(features_);
+  clear(counts);
+  return counts;
+}
+
+void DriftMonitor::clear(DriftCounts& bank) noexcept {
   std::fill(bank.bins.begin(), bank.bins.end(), 0);
   DriftTally nothing;
   nothing.min = std::numeric_limits<double>::infinity();
@@ -99,7 +102,7 @@ void DriftMonitor::one_job(const Watched& watched, DType dtype, const Shape& sha
 
 // What of a run is to be looked at: every output, then the inputs of the sampled requests, whose time is taken.
 template <typename Do>
-DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run, Bank& bank,
+DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run, DriftCounts& bank,
                                              Do&& handle) const noexcept {
   Sampled sampled;
   sampled.compute = run.compute;
@@ -155,7 +158,7 @@ void DriftMonitor::learn(Shard& shard, const Sampled& sampled) const noexcept {
   shard.threshold = threshold_of(std::max(all - shard.output_nanos, all / 10) / shard.input_nanos);
 }
 
-void DriftMonitor::count_columns(const Watched& watched, Bank& bank, DType dtype, const void* data,
+void DriftMonitor::count_columns(const Watched& watched, DriftCounts& bank, DType dtype, const void* data,
                                  std::size_t rows) noexcept {
   with_elements(dtype, data, [&](const auto* elements, auto wide) {
     for (std::size_t i = 0; i < watched.features.size(); ++i) {
@@ -166,7 +169,7 @@ void DriftMonitor::count_columns(const Watched& watched, Bank& bank, DType dtype
   });
 }
 
-void DriftMonitor::count(Shard& shard, Bank& bank, const Job& job) noexcept {
+void DriftMonitor::count(Shard& shard, DriftCounts& bank, const Job& job) noexcept {
   const Watched& watched = *job.watched;
   if (watched.columns) return count_columns(watched, bank, job.dtype, job.data, job.rows);
   const std::size_t numbers = watched.summary.numbers();
@@ -187,7 +190,7 @@ void DriftMonitor::count(Shard& shard, Bank& bank, const Job& job) noexcept {
 }
 
 // REQUIRES: the shard's lock.
-void DriftMonitor::count_soon(Shard& shard, Bank& bank, const Job& job) noexcept {
+void DriftMonitor::count_soon(Shard& shard, DriftCounts& bank, const Job& job) noexcept {
   const Watched& watched = *job.watched;
   Pending& pending = shard.pending[watched.number];
   if (!watched.columns || job.rows * 2 > kRowsAtOnce) return count(shard, bank, job);
@@ -204,7 +207,7 @@ void DriftMonitor::count_soon(Shard& shard, Bank& bank, const Job& job) noexcept
 void DriftMonitor::look(std::size_t shard, const Run& run) noexcept {
   Shard& mine = *shards_[shard];
   MutexLock lock(mine.mutex);
-  Bank& bank = *mine.active;
+  DriftCounts& bank = *mine.active;
   learn(mine, each_job(mine, run, bank, [&](const Job& job) { count_soon(mine, bank, job); }));
 }
 
@@ -212,7 +215,7 @@ void DriftMonitor::keep(std::size_t shard, const Run& run) noexcept {
   Shard& mine = *shards_[shard];
   mine.kept_bytes = 0;
   MutexLock lock(mine.mutex);
-  Bank& bank = *mine.active;
+  DriftCounts& bank = *mine.active;
   mine.of_kept = each_job(mine, run, bank, [&](Job job) {
     const std::size_t bytes = job.rows * job.elements * element_size(job.dtype);
     if (job.dtype == DType::kString || bytes > kKeptBytes - mine.kept_bytes || mine.jobs.size() == watched_.size()) {
@@ -248,12 +251,7 @@ void DriftMonitor::look_at_kept(std::size_t shard) noexcept {
 
 DriftCounts DriftMonitor::take() {
   MutexLock one(taking_);
-  DriftCounts counts;
-  counts.bins.resize(bins_);
-  Bank nothing;
-  nothing.tallies.resize(features_);
-  clear(nothing);
-  counts.tallies = nothing.tallies;
+  DriftCounts counts = nothing();
   for (const auto& shard : shards_) {
     {
       MutexLock lock(shard->mutex);
@@ -265,24 +263,32 @@ DriftCounts DriftMonitor::take() {
       }
       std::swap(shard->active, shard->spare);
     }
-    Bank& taken = *shard->spare;
-    for (std::size_t i = 0; i < bins_; ++i) counts.bins[i] += taken.bins[i];
-    for (std::size_t i = 0; i < features_; ++i) {
-      DriftTally& all = counts.tallies[i];
-      const DriftTally& more = taken.tallies[i];
-      all.nan += more.nan;
-      all.pos_inf += more.pos_inf;
-      all.neg_inf += more.neg_inf;
-      all.sum += more.sum;
-      all.squares += more.squares;
-      all.min = std::min(all.min, more.min);
-      all.max = std::max(all.max, more.max);
-    }
-    counts.rows += taken.rows;
-    counts.sampled_rows += taken.sampled_rows;
-    clear(taken);
+    add(counts, *shard->spare);
+    clear(*shard->spare);
   }
   return counts;
+}
+
+void add(DriftCounts& sum, const DriftCounts& more) {
+  if (more.bins.empty()) return;
+  if (sum.bins.empty()) {
+    sum = more;
+    return;
+  }
+  for (std::size_t i = 0; i < sum.bins.size(); ++i) sum.bins[i] += more.bins[i];
+  for (std::size_t i = 0; i < sum.tallies.size(); ++i) {
+    DriftTally& all = sum.tallies[i];
+    const DriftTally& one = more.tallies[i];
+    all.nan += one.nan;
+    all.pos_inf += one.pos_inf;
+    all.neg_inf += one.neg_inf;
+    all.sum += one.sum;
+    all.squares += one.squares;
+    all.min = std::min(all.min, one.min);
+    all.max = std::max(all.max, one.max);
+  }
+  sum.rows += more.rows;
+  sum.sampled_rows += more.sampled_rows;
 }
 
 }  // namespace anya

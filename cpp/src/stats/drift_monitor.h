@@ -72,12 +72,6 @@ class DriftMonitor {
     std::size_t count = 0;
     DType dtype = DType::kUndefined;
   };
-  struct Bank {
-    std::vector<std::uint64_t> bins;
-    std::vector<DriftTally> tallies;
-    std::uint64_t rows = 0;
-    std::uint64_t sampled_rows = 0;
-  };
   // Rows of one watched tensor.
   struct Job {
     const Watched* watched = nullptr;
@@ -96,9 +90,9 @@ class DriftMonitor {
   };
   struct alignas(64) Shard {
     Mutex mutex;
-    std::unique_ptr<Bank> active GUARDED_BY(mutex);
+    std::unique_ptr<DriftCounts> active GUARDED_BY(mutex);
     std::vector<Pending> pending GUARDED_BY(mutex);
-    std::unique_ptr<Bank> spare;  // of who takes
+    std::unique_ptr<DriftCounts> spare;  // of who takes
     // Of the holder of the instance.
     std::vector<double> numbers;
     std::vector<float> lent;
@@ -112,17 +106,18 @@ class DriftMonitor {
     double run_nanos = 0;         // of its run, likewise
   };
 
-  void clear(Bank& bank) const noexcept;
+  [[nodiscard]] DriftCounts nothing() const;
+  static void clear(DriftCounts& bank) noexcept;
   [[nodiscard]] bool samples(const Shard& shard, std::uint64_t id) const noexcept;
   void learn(Shard& shard, const Sampled& sampled) const noexcept;
   template <typename Do>
-  Sampled each_job(const Shard& shard, const Run& run, Bank& bank, Do&& handle) const noexcept;
+  Sampled each_job(const Shard& shard, const Run& run, DriftCounts& bank, Do&& handle) const noexcept;
   template <typename Do>
   static void one_job(const Watched& watched, DType dtype, const Shape& shape, const void* data, std::size_t first,
                       std::size_t rows, Do&& handle) noexcept;
-  static void count(Shard& shard, Bank& bank, const Job& job) noexcept;
-  static void count_soon(Shard& shard, Bank& bank, const Job& job) noexcept;
-  static void count_columns(const Watched& watched, Bank& bank, DType dtype, const void* data,
+  static void count(Shard& shard, DriftCounts& bank, const Job& job) noexcept;
+  static void count_soon(Shard& shard, DriftCounts& bank, const Job& job) noexcept;
+  static void count_columns(const Watched& watched, DriftCounts& bank, DType dtype, const void* data,
                             std::size_t rows) noexcept;
 
   const double sample_rate_;
@@ -135,5 +130,8 @@ class DriftMonitor {
   std::vector<std::unique_ptr<Shard>> shards_;
   Mutex taking_;  // one at a time
 };
+
+// Adds what was counted by the same plan. An empty one is nothing.
+void add(DriftCounts& sum, const DriftCounts& more);
 
 }  // namespace anya

@@ -61,6 +61,12 @@ void Request::reset() noexcept {
   cost_class = 0;
   accepted_at = 0;
   leave_at = kNever;
+  watcher = nullptr;
+  key.reset();
+  flight.reset();
+  by_other = false;
+  answer.reset();
+  stale_age = -1;
   status = Status{};
   started_at = 0;
   ended_at = 0;
