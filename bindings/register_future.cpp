@@ -59,6 +59,7 @@ class Future {
     await(timeout);
     return error_ ? error_ : py::none();
   }
+  bool from_cache() { return done() && (settle(), from_cache_); }
   static void add_done_callback(const py::object& self, py::typing::Callable<py::object(py::object)> callback);
   // On the callback thread: runs what was added.
   void run_callbacks(const py::object& self);
@@ -72,6 +73,7 @@ class Future {
   py::object callback_queue_;
   PyRequest* request_;  // null once the outcome has been taken over
   ErrorCode code_ = ErrorCode::kOk;
+  bool from_cache_ = false;
   py::object answer_;
   py::object error_;
   std::vector<py::object> callbacks_;
@@ -123,6 +125,7 @@ void Future::settle() {
   }
   if (request_ != nullptr) {
     code_ = status.code;
+    from_cache_ = request->by_other || request->answer != nullptr;
     answer_ = std::move(answer);
     error_ = std::move(error);
     request_ = nullptr;
@@ -245,6 +248,7 @@ void register_future(py::module_& module) {
            "its "
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
+      .def("from_cache", &Future::from_cache, "True if it has ended with an answer that another request's run gave.")
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it "
            "has "

@@ -60,7 +60,7 @@ PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
     *("_core_rules", "_trust", "_signing"),
-    *("_drift_counts", "_drift_plan", "_drift_watch", "_reference"),
+    *("_drift_counts", "_drift_plan", "_drift_watch", "_reference", "_reference_tap"),
     *("_callbacks", "_control", "_shadow", "_taps", "_comparison", "_recorded"),
     *("_canary", "_deployments", "_rollout_book"),
 }

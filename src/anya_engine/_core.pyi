@@ -1097,6 +1097,10 @@ class Future:
         """
         The request's error, or None if it ended well. Waits like result().
         """
+    def from_cache(self) -> bool:
+        """
+        True if it has ended with an answer that another request's run gave.
+        """
     def result(self, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> dict[str, numpy.ndarray]:
         """
         The outputs. Waits up to `timeout` seconds (None: without end) and then raises TimeoutError; the request goes on. Raises the request's error if it failed.

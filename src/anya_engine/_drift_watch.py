@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class WatchedModel:
         self.note = ""
         if profile.digest != info["digest"]:
             self.note = f"the reference was made from {profile.model}:{profile.version}, digest {profile.digest[:12]}…"
-        plan, self.watches, self._sizes, self._extras = plan_of(profile, info, config)
+        self._plan, self.watches, self._sizes, self._extras = plan_of(profile, info, config)
         self._rule = Rule(
             alpha=config.alpha,
             psi_floor=config.psi_floor,
@@ -55,20 +56,27 @@ class WatchedModel:
         )
         self._config = config
         self._lock = threading.Lock()
-        self._model = weakref.ref(model)
+        self._model: Callable[[], _core.Model | None] = weakref.ref(model)
         self._open = [Counts(np.zeros(size, np.int64)) for size, _ in self._sizes]
         self.totals = list(self._open)
         self._below: deque[tuple[int, int]] = deque(maxlen=MOST_PARTS)
         self._rows = self._sampled_rows = 0
         self._window_began, self._window_rows = time.monotonic(), 0
-        model.watch_drift(plan)
+
+    def begin(self, model: _core.Model, before: WatchedModel | None) -> None:
+        """Let the core count by this plan; who watched before keeps what it has, and takes nothing of ours."""
+        with nullcontext() if before is None else before._lock:
+            model.watch_drift(self._plan)
+            self._window_rows = model.stats().rows
+            if before is not None:
+                before._model = lambda: None
 
     def poll(self, now: float) -> None:
         """Close the window if it is over."""
-        model = self._model()
-        if model is None:
-            return
         with self._lock:
+            model = self._model()
+            if model is None:
+                return
             is_over = now - self._window_began >= self._config.window
             if not is_over and model.stats().rows - self._window_rows < self._config.window_rows:
                 return
@@ -85,9 +93,8 @@ class WatchedModel:
 
     def report(self) -> DriftReport:
         """How things stand, this moment's counts included."""
-        model = self._model()
         with self._lock:
-            if model is not None:
+            if (model := self._model()) is not None:
                 self._take(model)
             found = glance(self.watches, self._open[: len(self.watches)], self._rule)
             below = [sum(each) for each in zip(*self._below, self._confident(), strict=True)]
@@ -117,8 +124,6 @@ class WatchedModel:
 
     def _take(self, model: _core.Model) -> None:
         bins, odd, sums, rows, sampled_rows = model.take_drift()
-        if not bins:  # watched by another reference meanwhile
-            return
         counts = counts_of_core(self._sizes, (bins, odd, sums))
         self._open = [one + more for one, more in zip(self._open, counts, strict=True)]
         self.totals = [one + more for one, more in zip(self.totals, counts, strict=True)]
@@ -174,6 +179,7 @@ class DriftWatches:
         """
         watched = WatchedModel(model, profile, config, reference)
         with self._lock:
+            watched.begin(model, self._watched.get(model))
             self._watched[model] = watched
             if self._thread is None and not self._ended.is_set():
                 self._thread = threading.Thread(

@@ -43,7 +43,7 @@ def capture(table: ModelTable, name: str, rows: int, path: str | PathLike[str] |
             _log.exception("drift model=%s version=%s: no reference", name, model.version)
 
     names = [[spec[0] for spec in info[side]] for side in ("inputs", "outputs")]
-    table.tap(name, ReferenceTap(names[0], names[1], rows, complete))
+    table.tap(name, ReferenceTap(model.version, names[0], names[1], rows, complete))
 
 
 def profile_of(model: _core.Model, kept: list[Rows], **more: Any) -> Profile:

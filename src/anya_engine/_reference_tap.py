@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from . import _core
+
 __all__ = ["ReferenceTap", "Rows"]
 
 Arrays: TypeAlias = dict[str, Any]
@@ -22,8 +24,9 @@ class ReferenceTap:
     """Thread-safe. `complete` is called once, on a thread of its own, with the rows."""
 
     def __init__(
-        self, inputs: list[str], outputs: list[str], rows: int, complete: Callable[[list[Rows]], None]
+        self, version: str, inputs: list[str], outputs: list[str], rows: int, complete: Callable[[list[Rows]], None]
     ) -> None:
+        self._version = version
         self._inputs, self._outputs, self._wanted = inputs, outputs, rows
         self._complete = complete
         self._lock = threading.Lock()
@@ -36,9 +39,9 @@ class ReferenceTap:
         """How far it is."""
         return f"a reference is being captured: {self._rows} of {self._wanted} rows"
 
-    def wants(self, _stable: object) -> bool:
-        """Every one until there are enough."""
-        return not self._full
+    def wants(self, model: _core.Model) -> bool:
+        """Every one that the version answers, until there are enough."""
+        return not self._full and model.version == self._version
 
     def ask(self, inputs: Any, outputs: Any, _key: Any, _tenant: Any) -> _Asked | None:
         """Copy what was asked; None where not everything will be answered."""
@@ -70,9 +73,10 @@ class _Asked:
         self._tap = tap
         self._inputs = inputs
 
-    def answered(self, answer: Any) -> None:
-        """A row more."""
-        self._tap.keep(self._inputs, answer)
+    def answered(self, answer: Any, *, computed: bool) -> None:
+        """A row more, if the model has computed it: answers from a cache are not counted afterwards, either."""
+        if computed:
+            self._tap.keep(self._inputs, answer)
 
     def forget(self) -> None:
         """What failed is no reference."""

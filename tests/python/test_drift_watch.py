@@ -188,6 +188,58 @@ def test_a_canary_is_read_beside_the_stable(engine: anya.Engine, watched: Any) -
     assert engine.drift("m").version == "1"
 
 
+def test_what_a_cache_answers_is_not_counted_again(engine: anya.Engine, watched: Any, tmp_path: Path) -> None:
+    """Drift watches what the model computed: of ten equal requests one is counted, and one becomes a reference."""
+    watched()
+    config = anya.ModelConfig(cache=anya.CacheConfig(capacity_bytes=1 << 20), drift=ALL)
+    engine.load("cached", tmp_path, config=config)
+    engine.capture_reference("cached", 60, path=tmp_path / "captured.json")
+
+    async def ask(x: Any) -> None:
+        await engine.infer_async("cached", x)
+
+    for i in range(30):
+        x = floats(2, 5, seed=i)
+        for _ in range(3):
+            engine.infer("cached", x)
+            engine.infer_detailed("cached", x)
+            engine.submit("cached", x).result()
+            asyncio.run(ask(x))
+        until(lambda i=i: engine.drift("cached").rows in (2 * i + 2, 0), "one run of each")  # type: ignore[misc]
+        if i < 29:
+            assert engine.drift("cached").rows == 2 * i + 2 == engine.drift("cached").features[0].n
+    until(lambda: engine.drift("cached").reference != "profile.json", "the captured reference")
+    assert Profile.from_json((tmp_path / "captured.json").read_bytes()).rows == 60
+
+
+def test_a_control_slice_counts_for_its_version(engine: anya.Engine, watched: Any) -> None:
+    """What a canary's twin of the old version computes is the old version's, what it had counted at its end included."""
+    profile = watched()
+    engine.load("m", classifier(), version="2", config=anya.ModelConfig(drift=anya.DriftConfig(enabled=False)))
+    alone = instances_of(engine)
+    engine.deploy("m", "2", anya.Canary(steps=(25,), control=True, min_requests=10**9))
+    assert instances_of(engine) == 2 * alone
+    kept = []
+    for key in range(600):
+        x = floats(2, 5, seed=key)
+        if engine.infer_detailed("m", x, key=key).version == "1":
+            kept.append(x)
+        if key == 300:
+            assert engine.drift("m", "1").rows == 2 * len(kept)
+    engine.rollback("m")
+    until(lambda: instances_of(engine) == alone, "the end of the twin")
+    rows = np.concatenate(kept)
+    report = engine.drift("m", "1")
+    assert report.rows == report.sampled_rows == len(rows)
+    expected = counts_of_arrays(profile, {"x": rows}, engine.infer("plain", rows))
+    assert [counts for _, _, counts, _ in told(report)] == [tuple(counts.bins.tolist()) for counts in expected]
+
+
+def instances_of(engine: anya.Engine) -> int:
+    """Of version 1, its twin's included."""
+    return next(each.instances for each in engine.stats().models if (each.name, each.version) == ("m", "1"))
+
+
 def test_a_profile_of_another_model_is_refused(engine: anya.Engine, watched: Any, tmp_path: Path) -> None:
     """Other tensors, other types, other widths: refused at load, naming the tensor; nothing stays loaded."""
     profile = watched()
