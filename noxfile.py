@@ -240,9 +240,9 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz descriptors, schema.toml and what is signed under atheris, half a minute each; `-- --seconds 600`: ten."""
+    """Fuzz whatever reads foreign bytes under atheris, half a minute each target; `-- --seconds 600`: ten."""
     install(session, "fuzz", extras="cpu")
-    for target in ("descriptors", "schema", "bundle", "statement", "registry"):
+    for target in ("descriptors", "schema", "bundle", "statement", "registry", "walk"):
         session.run("python", "tests/fuzz/run.py", target, *session.posargs)
 
 

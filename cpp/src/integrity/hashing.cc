@@ -15,8 +15,8 @@
 namespace anya::integrity {
 namespace {
 
-// Below it a thread costs more than the hash.
-constexpr std::size_t kWorthAThread = std::size_t{1} << 20;
+// Below it a thread that follows gains less than it may lose by waiting for a core.
+constexpr std::size_t kWorthAThread = std::size_t{16} << 20;
 constexpr std::size_t kPiece = std::size_t{1} << 20;
 
 // Hashes memory behind the one who fills it.
@@ -89,8 +89,13 @@ class Follower {
 HashedBytes read_and_hash(const CryptoContext& context, const OpenFile& file, std::uint64_t max_bytes) {
   HashedBytes all;
   if (file.size < kWorthAThread) {
-    all.bytes = read_whole(file, max_bytes);
-    all.digest = sha256(context, all.bytes.bytes());
+    Sha256 hash(context);
+    std::size_t hashed = 0;  // piece by piece: what was just read is still in the core's cache
+    all.bytes = read_whole(file, max_bytes, [&](std::span<const std::byte> memory, std::size_t filled) {
+      hash.update(memory.subspan(hashed, filled - hashed));
+      hashed = filled;
+    });
+    all.digest = hash.finish();
     return all;
   }
   Follower follower(context);
