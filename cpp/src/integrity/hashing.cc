@@ -17,7 +17,7 @@ namespace {
 
 // Below it a thread that follows gains less than it may lose by waiting for a core.
 constexpr std::size_t kWorthAThread = std::size_t{16} << 20;
-constexpr std::size_t kPiece = std::size_t{1} << 20;
+constexpr std::size_t kHashPiece = std::size_t{1} << 20;
 
 // Hashes memory behind the one who fills it.
 class Follower {
@@ -108,7 +108,7 @@ HashedBytes read_and_hash(const CryptoContext& context, const OpenFile& file, st
 
 Digest hash_file(const CryptoContext& context, const OpenFile& file) {
   Sha256 hash(context);
-  std::vector<std::byte> piece(std::min<std::uint64_t>(file.size + 1, kPiece));
+  std::vector<std::byte> piece(std::min<std::uint64_t>(file.size + 1, kHashPiece));
   read_pieces(file, piece, [&hash](std::span<const std::byte> bytes) { hash.update(bytes); });
   return hash.finish();
 }
