@@ -290,7 +290,7 @@ void settle(PyRequest* request, const Status& status) noexcept {
         const py::error_already_set error;  // no memory for the answer's arrays, for one
         call->outcome = Py_NewRef(error.value().ptr());
       } else {
-        call->outcome = make_error(status, request->model->model->info()).release().ptr();
+        call->outcome = make_error(status, request->model->model->info(), request->id).release().ptr();
       }
     }
   }

@@ -229,7 +229,7 @@ PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* argumen
     if (!read_outputs(model, *request, arguments[1])) return false;
     if (!read_inputs(model, *request, arguments[0])) return false;
     if (const Status status = model.model->admit(*request); !status.ok()) {
-      set_error(status, model.model->info());
+      set_error(status, model.model->info(), request->id);
       return false;
     }
     return place_inputs(model, *request, inputs == Inputs::kSnapshot) && place_outputs(model, *request);

@@ -16,6 +16,7 @@ struct Detail {
   Status status;
   std::string model;
   std::shared_ptr<const ModelSchema> schema;
+  std::uint64_t request = 0;
 
   [[nodiscard]] std::string sentence() const { return describe(status, model, schema.get()); }
 };
@@ -102,7 +103,7 @@ py::object predicted_wait(const Detail& detail) {
 
 }  // namespace
 
-py::object make_error(const Status& status, const ModelInfo& model) {
+py::object make_error(const Status& status, const ModelInfo& model, std::uint64_t request) {
   // Names of tensors are needed for faults of tensors only; other refusals copy nothing.
   std::shared_ptr<const ModelSchema> schema;
   if (status.tensor >= 0) {
@@ -110,11 +111,11 @@ py::object make_error(const Status& status, const ModelInfo& model) {
                  ? std::make_shared<const ModelSchema>(ModelSchema{{}, model.outputs})
                  : std::make_shared<const ModelSchema>(ModelSchema{model.inputs, {}});
   }
-  return class_for(status.code)(py::cast(Detail{status, model.name + ":" + model.version, std::move(schema)}));
+  return class_for(status.code)(py::cast(Detail{status, model.name + ":" + model.version, std::move(schema), request}));
 }
 
-void set_error(const Status& status, const ModelInfo& model) {
-  const py::object error = make_error(status, model);
+void set_error(const Status& status, const ModelInfo& model, std::uint64_t request) {
+  const py::object error = make_error(status, model, request);
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
 }
 
@@ -141,6 +142,12 @@ void register_errors(py::module_& module) {
             return self.status.index < 0 ? py::object(py::none()) : py::object(py::int_(self.status.index));
           },
           "The first element at fault, counted in C order, or None.")
+      .def_property_readonly(
+          "request_id",
+          [](const Detail& self) {
+            return self.request == 0 ? py::object(py::none()) : py::object(py::int_(self.request));
+          },
+          "The request's number, or None.")
       .def_property_readonly("predicted_wait", &predicted_wait,
                              "Seconds that the request would have waited or taken; None when nobody knows.");
   py::register_exception_translator([](std::exception_ptr pending) {

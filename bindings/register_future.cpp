@@ -119,7 +119,8 @@ void Future::settle() {
   py::object error;
   if (status.ok()) answer = py::reinterpret_steal<py::object>(take_outputs(*request));
   if (!answer) {
-    error = PyErr_Occurred() != nullptr ? py::error_already_set().value() : make_error(status, owner().model->info());
+    error = PyErr_Occurred() != nullptr ? py::error_already_set().value()
+                                        : make_error(status, owner().model->info(), request->id);
   }
   if (request_ != nullptr) {
     code_ = status.code;
@@ -189,7 +190,7 @@ std::unique_ptr<Future> submit_future(const py::object& model, const py::object&
   Request* only = request;
   Status refusal;
   if (target.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
-    set_error(refusal, target.model->info());
+    set_error(refusal, target.model->info(), request->id);
     throw py::error_already_set();
   }
   return future;

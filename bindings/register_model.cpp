@@ -33,7 +33,7 @@ bool answer(PyModel& model, PyRequest& request, bool& in_place) {
   }
   PyEval_RestoreThread(state);
   if (!ended && queued == 0) {
-    set_error(refusal, model.model->info());
+    set_error(refusal, model.model->info(), request.id);
     return false;
   }
   while (!ended) {
@@ -57,7 +57,7 @@ bool answer(PyModel& model, PyRequest& request, bool& in_place) {
     }
   }
   if (request.status.ok()) return true;
-  set_error(request.status, model.model->info());
+  set_error(request.status, model.model->info(), request.id);
   return false;
 }
 
@@ -185,6 +185,29 @@ void register_model(py::module_& module) {
   type.def_property_readonly("version", [](const PyModel& self) { return self.model->info().version; }, "Its version.");
   type.def_property_readonly(
       "waiting", [](const PyModel& self) { return self.model->waiting(); }, "Requests in its queue.");
+  type.def_property_readonly(
+      "failed", [](const PyModel& self) { return self.model->failed(); },
+      "Its device is lost: all requests are refused.");
+  type.def_property_readonly(
+      "succeeded", [](const PyModel& self) { return self.model->succeeded(); }, "Requests that ended well so far.");
+  type.def_property_readonly(
+      "expected_run", [](const PyModel& self) { return static_cast<double>(self.model->expected_run()) * 1e-9; },
+      "Seconds that a run of one row is expected to take; 0: nobody knows.");
+  type.def(
+      "inject",
+      [](PyModel& self, const std::optional<std::string>& code, double delay, double rate, bool device_lost) {
+        auto faults = std::make_shared<Faults>();
+        faults->rate = rate;
+        faults->delay = static_cast<Nanos>(delay * 1e9);
+        faults->device_lost = device_lost;
+        for (int i = 1; code.has_value() && i < kErrorCodeCount; ++i) {
+          if (code_name(static_cast<ErrorCode>(i)) == *code) faults->code = static_cast<ErrorCode>(i);
+        }
+        self.model->inject(std::move(faults));
+      },
+      py::arg("code"), py::arg("delay"), py::arg("rate"), py::arg("device_lost"),
+      "Makes this share of its requests fail with a code, or take so many seconds longer.");
+  type.def("inject_nothing", [](PyModel& self) { self.model->inject(nullptr); }, "Ends what inject began.");
   type.def("info", &info_of, "What is known of it, as a dict.");
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
   type.def(

@@ -41,6 +41,16 @@ void register_options(py::module_& module) {
       .def_readwrite("enable_mem_pattern", &SessionOptions::enable_mem_pattern)
       .def_readwrite("enable_cpu_mem_arena", &SessionOptions::enable_cpu_mem_arena)
       .def_readwrite("config_entries", &SessionOptions::config_entries);
+  py::class_<BreakerOptions>(module, "BreakerOptions", "When a version is asked no more; see BreakerPolicy.")
+      .def(py::init<>())
+      .def_readwrite("window", &BreakerOptions::window)
+      .def_readwrite("minimum_calls", &BreakerOptions::minimum_calls)
+      .def_readwrite("failure_rate", &BreakerOptions::failure_rate)
+      .def_readwrite("slow_call_duration", &BreakerOptions::slow_call_duration)
+      .def_readwrite("slow_call_rate", &BreakerOptions::slow_call_rate)
+      .def_readwrite("open_duration", &BreakerOptions::open_duration)
+      .def_readwrite("max_open_duration", &BreakerOptions::max_open_duration)
+      .def_readwrite("probes", &BreakerOptions::probes);
   py::class_<ModelOptions>(module, "ModelOptions", "How a model is run; see ModelConfig.")
       .def(py::init<>())
       .def_readwrite("session", &ModelOptions::session)
@@ -51,6 +61,7 @@ void register_options(py::module_& module) {
       .def_readwrite("max_timeout", &ModelOptions::max_timeout)
       .def_readwrite("batch_check_rtol", &ModelOptions::batch_check_rtol)
       .def_readwrite("batch_check_atol", &ModelOptions::batch_check_atol)
+      .def_readwrite("breaker", &ModelOptions::breaker)
       .def_readwrite("rules", &ModelOptions::rules);
 }
 

@@ -42,7 +42,7 @@ CPP_OWNED_WORDS = {
 # Python: what needs nothing but its arguments. `_core` is the extension.
 PURE_MODULES = {"errors", "config", "rules", "strategies", "_frozen", "_checks", "_tables", "_judge"} | {
     "_routing", "_rollout", "_retry", "_fallback", "_drift", "_plan", "_scaling",
-    "repository", "_tables", "_toml", "_differences", "_state", "_goal",
+    "repository", "resilience", "_toml", "_differences", "_state", "_goal",
 }  # fmt: skip
 NOT_PURE = {
     "_core", "_cuda", "_engine", "_event_loops", "_info", "_options", "_runtime",

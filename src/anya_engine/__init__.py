@@ -37,6 +37,7 @@ from .errors import (
     UntrustedKey,
 )
 from .repository import RepositoryConfig, VersionPolicy
+from .resilience import BreakerPolicy, Default, Fallback, LastGood, RetryPolicy
 from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
 
@@ -46,15 +47,18 @@ __all__ = [
     "Attempt",
     "BatchingConfig",
     "BlueGreen",
+    "BreakerPolicy",
     "Canary",
     "Cancelled",
     "ConfigError",
     "DeadlineExceeded",
+    "Default",
     "DimRule",
     "Engine",
     "EngineConfig",
     "EngineStats",
     "ExecutionError",
+    "Fallback",
     "FileMissing",
     "Future",
     "HashMismatch",
@@ -63,6 +67,7 @@ __all__ = [
     "InputRule",
     "InputTooLarge",
     "InvalidInput",
+    "LastGood",
     "MetricEvidence",
     "ModelConfig",
     "ModelHealth",
@@ -81,6 +86,7 @@ __all__ = [
     "RegistryRollback",
     "RepositoryConfig",
     "Response",
+    "RetryPolicy",
     "Revoked",
     "RolloutEvent",
     "RolloutStatus",

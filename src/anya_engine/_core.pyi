@@ -15,7 +15,10 @@ __all__: list[str] = [
     "AsyncDoor",
     "AxisSpec",
     "BatchingOptions",
+    "BreakerOptions",
     "CallbackQueue",
+    "CircuitEvent",
+    "CircuitStats",
     "Detail",
     "DimRule",
     "Engine",
@@ -64,6 +67,11 @@ class Detail:
     def predicted_wait(self) -> typing.Any:
         """
         Seconds that the request would have waited or taken; None when nobody knows.
+        """
+    @property
+    def request_id(self) -> typing.Any:
+        """
+        The request's number, or None.
         """
     @property
     def value(self) -> typing.Any:
@@ -341,12 +349,51 @@ class SessionOptions:
     @providers.setter
     def providers(self, arg0: collections.abc.Sequence[ProviderOptions]) -> None: ...
 
+class BreakerOptions:
+    """
+    When a version is asked no more; see BreakerPolicy.
+    """
+    def __init__(self) -> None: ...
+    @property
+    def failure_rate(self) -> float: ...
+    @failure_rate.setter
+    def failure_rate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def max_open_duration(self) -> float: ...
+    @max_open_duration.setter
+    def max_open_duration(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def minimum_calls(self) -> int: ...
+    @minimum_calls.setter
+    def minimum_calls(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def open_duration(self) -> float: ...
+    @open_duration.setter
+    def open_duration(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def probes(self) -> int: ...
+    @probes.setter
+    def probes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def slow_call_duration(self) -> float: ...
+    @slow_call_duration.setter
+    def slow_call_duration(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def slow_call_rate(self) -> float: ...
+    @slow_call_rate.setter
+    def slow_call_rate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def window(self) -> int: ...
+    @window.setter
+    def window(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
 class ModelOptions:
     """
     How a model is run; see ModelConfig.
     """
 
     batching: BatchingOptions
+    breaker: BreakerOptions | None
     rules: ModelRules
     session: SessionOptions
     def __init__(self) -> None: ...
@@ -427,6 +474,76 @@ class TensorCount:
         Values that were clipped, replaced or normalised.
         """
 
+class CircuitEvent:
+    """
+    A change of a circuit breaker.
+    """
+    @property
+    def at(self) -> float:
+        """
+        When, on the clock of time.monotonic().
+        """
+    @property
+    def calls(self) -> int:
+        """
+        Calls that it was decided by; 0: time alone.
+        """
+    @property
+    def failed(self) -> int:
+        """
+        Failed ones among them.
+        """
+    @property
+    def number(self) -> int:
+        """
+        From 1, in order.
+        """
+    @property
+    def slow(self) -> int:
+        """
+        Slow ones among them.
+        """
+    @property
+    def to(self) -> str:
+        """
+        The new state.
+        """
+
+class CircuitStats:
+    """
+    What a circuit breaker knows now.
+    """
+    @property
+    def calls(self) -> int:
+        """
+        In the window, since the last change.
+        """
+    @property
+    def events(self) -> list[CircuitEvent]:
+        """
+        The last changes, oldest first.
+        """
+    @property
+    def failed(self) -> int:
+        """
+        Failed ones among them.
+        """
+    @property
+    def opens_in(self) -> float:
+        """
+        Seconds until an open one lets probes through.
+        """
+    @property
+    def slow(self) -> int:
+        """
+        Slow ones among them.
+        """
+    @property
+    def state(self) -> str:
+        """
+        "closed", "half_open" or "open".
+        """
+
 class ModelStats:
     """
     Counters of one loaded version, read as one snapshot.
@@ -438,9 +555,13 @@ class ModelStats:
     @property
     def batches(self) -> int: ...
     @property
+    def circuit(self) -> CircuitStats | None: ...
+    @property
     def compute_duration(self) -> HistogramSnapshot: ...
     @property
     def ended(self) -> dict[str, int]: ...
+    @property
+    def failed(self) -> bool: ...
     @property
     def in_flight(self) -> int: ...
     @property
@@ -459,6 +580,8 @@ class ModelStats:
     def refused(self) -> dict[str, int]: ...
     @property
     def request_duration(self) -> HistogramSnapshot: ...
+    @property
+    def row_limit(self) -> int: ...
     @property
     def rows(self) -> int: ...
     @property
@@ -579,6 +702,20 @@ class Model:
         """
         What is known of it, as a dict.
         """
+    def inject(
+        self,
+        code: str | None,
+        delay: typing.SupportsFloat | typing.SupportsIndex,
+        rate: typing.SupportsFloat | typing.SupportsIndex,
+        device_lost: bool,
+    ) -> None:
+        """
+        Makes this share of its requests fail with a code, or take so many seconds longer.
+        """
+    def inject_nothing(self) -> None:
+        """
+        Ends what inject began.
+        """
     def rehearse(self, inputs: typing.Any) -> typing.Any:
         """
         The answer, counted nowhere: for warm-up and comparisons. Blocks without the GIL.
@@ -596,9 +733,24 @@ class Model:
         Refuses new requests, drains, stops its threads. Blocks.
         """
     @property
+    def expected_run(self) -> float:
+        """
+        Seconds that a run of one row is expected to take; 0: nobody knows.
+        """
+    @property
+    def failed(self) -> bool:
+        """
+        Its device is lost: all requests are refused.
+        """
+    @property
     def name(self) -> str:
         """
         The model's name.
+        """
+    @property
+    def succeeded(self) -> int:
+        """
+        Requests that ended well so far.
         """
     @property
     def version(self) -> str:

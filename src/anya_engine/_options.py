@@ -6,6 +6,7 @@ from __future__ import annotations
 from . import _core
 from ._core_rules import core_rules
 from .config import ModelConfig, Provider, QueuePolicy
+from .resilience import BreakerPolicy
 
 __all__ = ["core_options"]
 
@@ -20,6 +21,7 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     options.batch_check_rtol = config.batch_check_rtol
     options.batch_check_atol = config.batch_check_atol
     options.rules = core_rules(config)
+    options.breaker = _breaker(config.breaker)
 
     batching = options.batching
     batching.max_batch_size = config.batching.max_batch_size
@@ -45,6 +47,21 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     session.enable_mem_pattern = config.enable_mem_pattern
     session.enable_cpu_mem_arena = config.enable_cpu_mem_arena
     session.config_entries = list(config.session_options.items())
+    return options
+
+
+def _breaker(policy: BreakerPolicy | None) -> _core.BreakerOptions | None:
+    if policy is None:
+        return None
+    options = _core.BreakerOptions()
+    options.window = policy.window
+    options.minimum_calls = policy.minimum_calls
+    options.failure_rate = policy.failure_rate
+    options.slow_call_duration = policy.slow_call_duration or 0.0
+    options.slow_call_rate = policy.slow_call_rate
+    options.open_duration = policy.open_duration
+    options.max_open_duration = policy.max_open_duration
+    options.probes = policy.probes
     return options
 
 

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from . import _checks as check
+from ._fallback import check_cycles
 from ._frozen import FrozenMapping
 from ._tables import build, inside, table, table_of, with_message
 from ._toml import dumps, plain
 from .errors import ConfigError
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
+from .resilience import BreakerPolicy, Fallback, LastGood, Link, RetryPolicy, chain
 from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
 
 __all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider", "QueuePolicy"]
@@ -170,6 +172,9 @@ class ModelConfig:
         outputs: What answers must hold, by name.
         dims: Sizes of named dimensions.
         max_rows: Rows of one request; None: as many as `max_request_bytes` allows.
+        retry: When a failed run is tried again; None: never.
+        fallback: What answers when this model does not, in order: models by name, the last good answer, a default.
+        breaker: When a version is asked no more for a while; None: never.
     """
 
     source: str | PathLike[str] | None = None
@@ -196,6 +201,9 @@ class ModelConfig:
     outputs: Mapping[str, OutputRule] = dataclasses.field(default_factory=FrozenMapping)
     dims: Mapping[str, DimRule] = dataclasses.field(default_factory=FrozenMapping)
     max_rows: int | None = None
+    retry: RetryPolicy | None = None
+    fallback: tuple[str | Link, ...] = ()
+    breaker: BreakerPolicy | None = None
 
     def __post_init__(self) -> None:
         if self.source is not None:
@@ -228,11 +236,28 @@ class ModelConfig:
         for field in ("batch_check_rtol", "batch_check_atol"):
             _set(self, field, check.number(field, getattr(self, field), 0.0, 1e6))
         check_rules(self)
+        for field, kind in (("retry", RetryPolicy), ("breaker", BreakerPolicy)):
+            if getattr(self, field) is not None:
+                check.instance(field, getattr(self, field), kind)
+        _set(self, "fallback", chain("fallback", self.fallback))
+        if any(isinstance(link, LastGood) for link in self.fallback) and getattr(self, "cache", None) is None:
+            check.refuse("fallback", "LastGood needs ModelConfig.cache, which is where answers are kept", self.fallback)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """`fallback`, each name as the `Fallback` that it stands for."""
+        return tuple(Fallback(link) if isinstance(link, str) else link for link in self.fallback)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        nested = {"batching": BatchingConfig.from_dict, "version_policy": VersionPolicy.from_dict, **RULE_TABLES}
+        nested = {
+            "batching": BatchingConfig.from_dict,
+            "version_policy": VersionPolicy.from_dict,
+            "retry": RetryPolicy.from_dict,
+            "breaker": BreakerPolicy.from_dict,
+            **RULE_TABLES,
+        }
         return build(cls, values, nested)
 
 
@@ -258,6 +283,7 @@ class EngineConfig:
                 field = f"models.{check.key(name)}.version_policy"
                 check.refuse(field, "is for versions of a repository, and there is none", model.version_policy)
         _set(self, "models", FrozenMapping(self.models))
+        check_cycles({name: model.links for name, model in self.models.items()})
         if self.repository is not None:
             check.instance("repository", self.repository, RepositoryConfig)
 

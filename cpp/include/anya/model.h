@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "anya/faults.h"
 #include "anya/options.h"
 #include "anya/request.h"
 #include "anya/stats.h"
@@ -88,6 +89,11 @@ class Model {
   // Forgets what runs were learned to take, for a machine that has changed; back to what was measured at load.
   void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;
+  [[nodiscard]] bool failed() const noexcept;              // its device is lost: all requests are refused
+  [[nodiscard]] std::uint64_t succeeded() const noexcept;  // requests that ended well so far
+  [[nodiscard]] Nanos expected_run() const noexcept;       // of one row; 0: nobody knows
+  // What goes wrong on purpose in runs from now on; null: nothing does. For rehearsals; costs nothing without.
+  void inject(std::shared_ptr<const Faults> faults);
 
   // Drains: blocks until all that was accepted has ended. Idempotent. For Engine.
   void close() noexcept;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -59,6 +60,23 @@ struct BatchingOptions {
   bool force = false;
 };
 
+// When a version is asked no more for a while; durations in seconds. A call is a request that was run.
+struct BreakerOptions {
+  // The last so many calls are looked at; before there are minimum_calls of them, nothing is decided.
+  std::int64_t window = 100;
+  std::int64_t minimum_calls = 20;
+  // Shares of failed and of slow calls from which on it opens; a call is slow when its run takes longer than
+  // slow_call_duration. 0: none is.
+  double failure_rate = 0.5;
+  double slow_call_duration = 0;
+  double slow_call_rate = 0.8;
+  // How long it stays open; twice as long after each round of probes that fails, up to max_open_duration.
+  double open_duration = 5.0;
+  double max_open_duration = 60.0;
+  // Requests let through when that time is over: they decide.
+  std::int64_t probes = 5;
+};
+
 struct ProviderOptions {
   std::string name = "CPUExecutionProvider";
   std::vector<std::pair<std::string, std::string>> options;  // ONNX Runtime's own keys
@@ -91,6 +109,8 @@ struct ModelOptions {
   // The batched-equals-alone check at load: |together - alone| <= atol + rtol * |alone|.
   double batch_check_rtol = 1e-3;
   double batch_check_atol = 1e-5;
+  // None: its requests are never refused for what became of others.
+  std::optional<BreakerOptions> breaker;
   // What requests and answers may hold, when the model has no schema.toml.
   ModelRules rules;
   // The rules in force when it has one: called once, with that file's verified bytes, before the session is opened.

@@ -63,11 +63,12 @@ class Request {
   Nanos accepted_at = 0;
 
   // ---- Filled when it is queued (QueuePolicies::apply, BatchFormer::add).
-  std::uint8_t level = 0;    // its priority, as the model counts
-  Nanos leave_at = kNever;   // when its time in the queue is over; the deadline is apart
-  Nanos order = 0;           // who is due sooner goes first in its level
-  std::uint64_t ticket = 0;  // then who came first
-  Nanos predicted_run = 0;   // dropped for want of time: what its run was predicted to take; 0: expired
+  std::uint8_t level = 0;         // its priority, as the model counts
+  std::uint16_t breaker_tag = 0;  // Breaker::Tag; 0: the model has none
+  Nanos leave_at = kNever;        // when its time in the queue is over; the deadline is apart
+  Nanos order = 0;                // who is due sooner goes first in its level
+  std::uint64_t ticket = 0;       // then who came first
+  Nanos predicted_run = 0;        // dropped for want of time: what its run was predicted to take; 0: expired
 
   // ---- The outcome: written by the winner of claim() before publish(), or by an enqueue that refuses the request.
   Status status;

@@ -39,6 +39,8 @@ Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
       intake_(limit_),
       cost_(setup_.one_shape),
       door_(setup_.batching, setup_.instances),
+      breaker_(setup_.breaker ? std::make_unique<Breaker>(*setup_.breaker) : nullptr),
+      row_limit_(std::max<std::int64_t>(1, setup_.batching.max_batch_size)),
       instances_(static_cast<std::size_t>(setup_.instances)),
       former_(limits_of(setup_)),
       delay_(setup_.batching.queue_delay_target_microseconds * 1000,
@@ -87,7 +89,7 @@ bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
     if (request->deadline != kNever && request->deadline <= clock_.now()) return false;  // the queue will drop it
   }
   const std::int64_t rows = rows_of(requests);
-  if (requests.size() > 1 && rows > setup_.batching.max_batch_size) return false;
+  if (requests.size() > 1 && rows > row_limit_.now()) return false;
   const Nanos predicted = cost_.of(requests.front()->cost_class).predict(rows);
   return predicted != 0 && predicted < limit;
 }
@@ -98,7 +100,7 @@ void Batcher::run_at_once(std::span<Request* const> requests, DeadlineTimer* tim
   counters_.in_place();
   Stop stop = Stop::kNo;  // who else could end them is the thread that runs them
   for (Request* request : requests) {
-    request->batcher = this;
+    began(*request);
     if (timer == nullptr || request->deadline == kNever) continue;
     timer->watch(*request);
     stop = Stop::kWhenDead;
@@ -126,7 +128,7 @@ std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
   counters_.accepted(booked);
   for (std::uint32_t i = 0; i < booked; ++i) {
     Request* const request = requests[i];
-    request->batcher = this;
+    began(*request);
     request->retain();
     // A booked place is a free cell, but its last reader may be between reading it and handing it on.
     while (!intake_.try_push(request)) std::this_thread::yield();
@@ -145,6 +147,11 @@ Status Batcher::check(const Request& request) const noexcept {
   const Gate::View now = gate_.view();
   if (now.closed() || now.waiting() >= limit_) return no_place(door_.policies().level_of(request.priority), now);
   return door_.check(request, now.waiting());
+}
+
+Status Batcher::refused_by_breaker() noexcept {
+  const Nanos left = breaker_->refuses(clock_.now());
+  return left == 0 ? Status{} : Status::failure(ErrorCode::kUnavailable, Reason::kBreakerOpen, left);
 }
 
 Status Batcher::no_place(int level, Gate::View now) const noexcept {
@@ -207,6 +214,7 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
     {
       MutexLock lock(scheduling_);
       drain_intake();
+      former_.set_max_rows(row_limit_.now());
       BatchFormer::Instances instances;
       instances.count = static_cast<std::uint32_t>(setup_.instances);
       instances.idle = gate_.view().free() + 1;
@@ -311,6 +319,9 @@ void Batcher::reset_run_times() noexcept {
 void Batcher::read(ModelStats& stats) const {
   counters_.read(stats);
   stats.run_times = cost_.read();
+  stats.row_limit = static_cast<std::uint64_t>(row_limit_.now());
+  stats.failed = failed();
+  if (breaker_ != nullptr) stats.circuit = breaker_->read(clock_.now());
   const Gate::View now = gate_.view();
   stats.queue_depth = now.waiting();
   stats.instances = static_cast<std::uint64_t>(setup_.instances);

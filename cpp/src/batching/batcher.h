@@ -4,12 +4,14 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "anya/clock.h"
+#include "anya/faults.h"
 #include "anya/options.h"
 #include "anya/request.h"
 #include "anya/session.h"
@@ -17,11 +19,13 @@
 #include "base/mutex.h"
 #include "batching/batch.h"
 #include "batching/batch_former.h"
+#include "batching/breaker.h"
 #include "batching/cost_model.h"
 #include "batching/deadline_timer.h"
 #include "batching/gate.h"
 #include "batching/queue_delay.h"
 #include "batching/queue_door.h"
+#include "batching/row_limit.h"
 #include "batching/slot_set.h"
 #include "stats/model_counters.h"
 #include "sync/event_count.h"
@@ -46,6 +50,7 @@ class Batcher {
     std::string name;                                       // for thread names
     bool one_shape = true;                                  // beyond the rows
     std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand, of one shape
+    std::optional<BreakerOptions> breaker;
   };
   // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
   Batcher(Session& session, const Clock& clock, Setup setup);
@@ -67,6 +72,14 @@ class Batcher {
     const Gate::View now = gate_.view();
     return now.waiting() == 0 && !now.closed();
   }
+  // Why nobody may come in now, whatever the queue says: the device is lost, the circuit breaker is open.
+  [[nodiscard]] Status barred() noexcept {
+    if (failed()) return Status::failure(ErrorCode::kUnavailable, Reason::kDeviceFailed);
+    if (breaker_ == nullptr || breaker_->closed()) return {};
+    return refused_by_breaker();
+  }
+  // A run has said that its device is lost; nothing runs from then on.
+  [[nodiscard]] bool failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
   [[nodiscard]] const QueuePolicies& policies() const noexcept { return door_.policies(); }
   // Queues as many as fit, moves those to the front, and returns how many; the engine takes a reference of each of
   // them. The others are refused and counted, and their status says why.
@@ -86,12 +99,18 @@ class Batcher {
   // Forgets what runs were learned to take; back to what was measured beforehand.
   void reset_run_times() noexcept;
 
+  // What goes wrong on purpose from now on; null: nothing does. Runs under way are not affected.
+  void inject(std::shared_ptr<const Faults> faults);
+
   // Fills the gauges and counters of this model.
   void read(ModelStats& stats) const;
   [[nodiscard]] std::uint32_t waiting() const noexcept { return gate_.view().waiting(); }
   void count_refusal(ErrorCode code) noexcept { counters_.refused(code); }
   // An upper estimate of a lone run's duration, learned from runs; 0: nothing learned yet.
   [[nodiscard]] Nanos slow_run() const noexcept { return slow_run_.load(std::memory_order_relaxed); }
+  // What a run of one row is expected to take; 0: nobody knows.
+  [[nodiscard]] Nanos expected_run() const noexcept { return cost_.of(0).predict(1); }
+  [[nodiscard]] std::uint64_t succeeded() const noexcept { return counters_.succeeded(); }
 
  private:
   void work() noexcept;
@@ -101,6 +120,14 @@ class Batcher {
   void run(Instance& instance, std::span<Request* const> requests, Stop stop) noexcept;
   void refuse(std::span<Request* const> requests) noexcept;
   [[nodiscard]] Status no_place(int level, Gate::View now) const noexcept;
+  [[nodiscard]] Status refused_by_breaker() noexcept;
+  void began(Request& request) noexcept {
+    request.batcher = this;
+    if (breaker_ != nullptr) request.breaker_tag = breaker_->began();
+  }
+  void judge(const Request& request, ErrorCode code) noexcept;
+  [[nodiscard]] Status injected(const Instance& instance, std::span<Request* const> requests) noexcept;
+  [[nodiscard]] Status run_session(Instance& instance, std::span<Request* const> requests) noexcept;
   [[nodiscard]] static Status why_dropped(const Request& request, Nanos now) noexcept;
   void drop_dead(Instance& instance) noexcept;
   void drain_intake() REQUIRES_LOCK(scheduling_);
@@ -134,11 +161,17 @@ class Batcher {
   CostModel cost_;
   QueueDoor door_;
   std::atomic<bool> stopping_{false};
+  const std::unique_ptr<Breaker> breaker_;  // null: there is none
+  RowLimit row_limit_;
+  std::atomic<bool> failed_{false};  // goes up once; nothing is read by it, so relaxed
+  std::atomic<bool> faulty_{false};  // whether to look at faults_: a run that does not see it yet goes well, so relaxed
 
   // Each owned by the thread that holds the instance.
   std::vector<Instance> instances_;
 
   Mutex closing_;  // one closer at a time
+  Mutex injecting_;
+  std::shared_ptr<const Faults> faults_ GUARDED_BY(injecting_);
   Mutex scheduling_;
   BatchFormer former_ GUARDED_BY(scheduling_);
   std::uint64_t polls_ GUARDED_BY(scheduling_) = 0;

@@ -2,6 +2,8 @@
 //
 // From a batch that has been formed to the outcomes of its requests; the queue is in batcher.cc.
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "anya/completion_queue.h"
@@ -24,14 +26,16 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (stop == Stop::kWhenDead && !instance.watch.begin(requests, number)) return;
   const Nanos started_at = clock_.now();
   const std::int64_t rows = rows_of(requests);
-  Status status = requests.size() == 1 ? run_alone(session_, instance, *requests.front())
-                                       : run_together(session_, instance, requests, setup_.predictable);
+  Status status = run_session(instance, requests);
   counters_.ran(rows);
   if (stop == Stop::kWhenDead && instance.watch.end()) {
     counters_.terminated();  // all of them have their outcomes
     return;
   }
-  if (!status.ok() && requests.size() > 1) {
+  if (status.reason == Reason::kDeviceFailed) failed_.store(true, std::memory_order_relaxed);
+  if (status.code == ErrorCode::kOutOfMemory && requests.size() > 1) row_limit_.ran_out(rows);
+  if (status.ok()) row_limit_.fitted(rows);
+  if (!status.ok() && requests.size() > 1 && !failed()) {
     counters_.split();
     for (Request* request : requests) {
       for (OutputBuffer& output : request->outputs) {
@@ -47,6 +51,68 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (status.ok()) door_.ran(requests.size(), ended_at - started_at, instance.left_others);
   if (status.ok() && requests.size() == 1) learn(ended_at - started_at);
   for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
+}
+
+Status Batcher::run_session(Instance& instance, std::span<Request* const> requests) noexcept {
+  if (failed()) return Status::failure(ErrorCode::kUnavailable, Reason::kDeviceFailed);
+  if (faulty_.load(std::memory_order_relaxed)) {
+    if (Status status = injected(instance, requests); !status.ok()) return status;
+  }
+  return requests.size() == 1 ? run_alone(session_, instance, *requests.front())
+                              : run_together(session_, instance, requests, setup_.predictable);
+}
+
+void Batcher::inject(std::shared_ptr<const Faults> faults) {
+  const MutexLock lock(injecting_);
+  faults_ = std::move(faults);
+  faulty_.store(faults_ != nullptr, std::memory_order_relaxed);
+}
+
+// A run that befalls one of its requests befalls them all; the halves find out which it was.
+Status Batcher::injected(const Instance& instance, std::span<Request* const> requests) noexcept {
+  std::shared_ptr<const Faults> faults;
+  {
+    const MutexLock lock(injecting_);
+    faults = faults_;
+  }
+  const auto is_befallen = [&](const Request* request) {
+    std::uint64_t mixed = (request->id + 1) * 0x9E3779B97F4A7C15U;
+    mixed = (mixed ^ mixed >> 32U) * 0xD6E8FEB86659FD93U;
+    return faults != nullptr && static_cast<double>((mixed ^ mixed >> 32U) >> 11U) * 0x1p-53 < faults->rate;
+  };
+  if (std::ranges::none_of(requests, is_befallen)) return {};
+  constexpr Nanos kSlice = 1'000'000;
+  const Nanos until = clock_.now() + faults->delay;
+  // As a real run does, it gives up between two operators when nobody waits for it any more.
+  for (Nanos now = clock_.now(); now < until && instance.watch.stopped_at() == 0; now = clock_.now()) {
+    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(kSlice, until - now)));
+  }
+  if (faults->code == ErrorCode::kOk) return {};
+  return Status::failure(faults->code, faults->device_lost ? Reason::kDeviceFailed : Reason::kInjected);
+}
+
+// For the circuit breaker: what the version itself made of a request. REQUIRES: its times are written.
+void Batcher::judge(const Request& request, ErrorCode code) noexcept {
+  const Nanos run = request.started_at == 0 ? 0 : request.ended_at - request.started_at;
+  bool failed = false;
+  switch (code) {
+    case ErrorCode::kOk:
+      break;
+    case ErrorCode::kExecutionError:
+    case ErrorCode::kOutOfMemory:
+    case ErrorCode::kModelOutputInvalid:
+      failed = true;
+      break;
+    case ErrorCode::kDeadlineExceeded:
+      failed = request.running_on() != Request::kNotRunning;
+      break;
+    default:
+      break;
+  }
+  const bool counts = failed || code == ErrorCode::kOk;
+  const auto bits = static_cast<std::uint8_t>((failed ? 1U : 0U) | (breaker_->is_slow(run) ? 2U : 0U));
+  breaker_->ended(request.breaker_tag, counts ? static_cast<Breaker::Call>(bits) : Breaker::Call::kNothing,
+                  request.ended_at);
 }
 
 // For the judge of a rollout: what the version itself answered or failed to.
@@ -66,6 +132,7 @@ CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_
   request.ended_at = ended_at;
   request.batch_rows = rows;
   if (request.tally != nullptr) tally(request, code);
+  if (request.breaker_tag != 0) request.batcher->judge(request, code);
   // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
   // then.
   request.batcher->counters_.ended(code, request.accepted_at, started_at, ended_at);

@@ -106,9 +106,9 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.memory_bytes = loaded.file_bytes;
   Admission::Rules rules{loaded.batch_axis, loaded.output_predictable, options.max_request_bytes};
   info.load_seconds = static_cast<double>(impl_->dependencies.clock->now() - began) * 1e-9;
-  auto model = std::make_shared<Model>(
-      std::make_unique<Model::Impl>(impl_->shared, std::move(info), std::move(loaded.session), std::move(rules),
-                                    options.batching, loaded.run_times, timeouts_of(options), loaded.rules));
+  auto model = std::make_shared<Model>(std::make_unique<Model::Impl>(
+      impl_->shared, std::move(info), std::move(loaded.session), std::move(rules), options.batching, loaded.run_times,
+      timeouts_of(options), loaded.rules, options.breaker));
 
   MutexLock lock(impl_->mutex);
   if (impl_->closed) throw Error(ErrorCode::kUnavailable, "the engine was closed while '" + name + "' was loading");

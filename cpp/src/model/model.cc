@@ -17,7 +17,8 @@ Nanos nanos_of(double seconds) {
 }
 
 Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, BatchingOptions batching,
-                        const std::vector<MeasuredRun>& run_times, const Timeouts& timeouts) {
+                        const std::vector<MeasuredRun>& run_times, const Timeouts& timeouts,
+                        std::optional<BreakerOptions> breaker) {
   if (batching.queue_delay_target_microseconds == 0 && timeouts.usual != kNever) {
     batching.queue_delay_target_microseconds = std::max<std::int64_t>(1, timeouts.usual / 2000);
   }
@@ -27,7 +28,8 @@ Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, Batch
                        .instances = info.instances,
                        .name = info.name,
                        .one_shape = admission.one_shape(),
-                       .run_times = {}};
+                       .run_times = {},
+                       .breaker = breaker};
   for (const MeasuredRun& run : run_times) setup.run_times.emplace_back(run.rows, run.duration);
   return setup;
 }
@@ -66,14 +68,14 @@ EngineShared::EngineShared(std::shared_ptr<const Clock> the_clock)
 
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
                   Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
-                  Timeouts the_timeouts, const ModelRules& model_rules)
+                  Timeouts the_timeouts, const ModelRules& model_rules, std::optional<BreakerOptions> breaker)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
       rules(model_rules, the_session->schema()),
       session(checked(std::move(the_session), rules)),
       admission(session->schema(), with_shapes(std::move(admission_rules), rules)),
       timeouts(the_timeouts),
-      batcher(*session, *shared->clock, setup_of(info, admission, std::move(batching), run_times, timeouts)) {}
+      batcher(*session, *shared->clock, setup_of(info, admission, std::move(batching), run_times, timeouts, breaker)) {}
 
 namespace {
 
@@ -114,7 +116,8 @@ Nanos Model::now() const noexcept { return impl_->shared->clock->now(); }
 
 Status Model::admit(Request& request) noexcept {
   if (!impl_->shared->fork_guard.is_owner()) return Status::failure(ErrorCode::kUnavailable, Reason::kForked);
-  Status status = impl_->admission.check(request);
+  Status status = impl_->batcher.barred();
+  if (status.ok()) status = impl_->admission.check(request);
   if (status.ok()) {
     request.accepted_at = now();
     // As a rule it has no terms and nobody waits.
@@ -192,6 +195,11 @@ ModelStats Model::stats() const {
   stats.tensors = impl_->rules.read();
   return stats;
 }
+
+bool Model::failed() const noexcept { return impl_->batcher.failed(); }
+std::uint64_t Model::succeeded() const noexcept { return impl_->batcher.succeeded(); }
+Nanos Model::expected_run() const noexcept { return impl_->batcher.expected_run(); }
+void Model::inject(std::shared_ptr<const Faults> faults) { impl_->batcher.inject(std::move(faults)); }
 
 void Model::reset_run_times() noexcept { impl_->batcher.reset_run_times(); }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,7 @@ Timeouts timeouts_of(const ModelOptions& options);
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
        Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
-       Timeouts timeouts = {}, const ModelRules& model_rules = {});
+       Timeouts timeouts = {}, const ModelRules& model_rules = {}, std::optional<BreakerOptions> breaker = {});
 
   const std::shared_ptr<EngineShared> shared;
   const ModelInfo info;

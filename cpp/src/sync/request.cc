@@ -61,6 +61,7 @@ void Request::reset() noexcept {
   cost_class = 0;
   accepted_at = 0;
   leave_at = kNever;
+  breaker_tag = 0;
   status = Status{};
   started_at = 0;
   ended_at = 0;
