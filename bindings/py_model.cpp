@@ -270,6 +270,25 @@ PyObject* take_outputs(PyRequest& request) {
   return answer;
 }
 
+PyObject* take_inputs(const PyRequest& request) {
+  const PyModel& model = *request.model;
+  py::object inputs = py::reinterpret_steal<py::object>(PyDict_New());
+  for (std::size_t i = 0; inputs && i < request.inputs.size(); ++i) {
+    const TensorView& view = request.inputs[i];
+    py::object array;
+    if (view.dtype == DType::kString) {
+      OutputBuffer text{view.dtype, view.shape, const_cast<void*>(view.data), view.bytes, nullptr};
+      array = py::reinterpret_steal<py::object>(wrap_output(text, py::none()));
+    } else {
+      void* data = nullptr;
+      array = py::reinterpret_steal<py::object>(new_array(numpy_type(view.dtype), view.shape, &data));
+      if (array && view.bytes > 0) std::memcpy(data, view.data, view.bytes);
+    }
+    if (!array || PyDict_SetItem(inputs.ptr(), model.input_names[i].ptr(), array.ptr()) != 0) return nullptr;
+  }
+  return inputs.release().ptr();
+}
+
 PyModel& model_of(PyObject* self) noexcept {
   // One base, one holder: pybind11 keeps the value's address first ("simple layout").
   return *static_cast<PyModel*>(reinterpret_cast<py::detail::instance*>(self)->simple_value_holder[0]);

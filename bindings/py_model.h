@@ -53,6 +53,10 @@ enum class Inputs : std::uint8_t { kBorrow, kSnapshot };
 // `self` is the Python object of `model`, which the request keeps alive.
 PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* arguments, Inputs inputs);
 
+// The inputs as the run had them, in arrays of their own, by name: for asking somebody else. Null: Python's error is
+// set. REQUIRES: made with Inputs::kSnapshot. GIL held.
+PyObject* take_inputs(const PyRequest& request);
+
 // The answer of a request that ended well: a dict of arrays. Null: Python's error is set. GIL held.
 PyObject* take_outputs(PyRequest& request);
 

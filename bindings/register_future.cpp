@@ -28,24 +28,52 @@ class CallbackQueue {
   void run();
 };
 
+// A Future as Python holds it.
+class FutureObject : public py::object {
+  PYBIND11_OBJECT_DEFAULT(FutureObject, py::object, PyObject_Type)
+};
+
 using Outputs = py::typing::Dict<py::str, py::array>;
 
 // The answer to one request, to be had now or later. Thread-safe.
+//
+// Where somebody recovers from failures, a failed request is no outcome yet: whoever sees it first, the callback thread
+// at the latest, calls `recover(future, error, inputs)`, and waits go on, on a request that is in no queue (a promise),
+// until resolve() or cancel() ends it.
 class Future {
  public:
-  Future(py::object model, PyRequest* request, py::object callbacks)
-      : model_(std::move(model)), callback_queue_(std::move(callbacks)), request_(request) {}
+  Future(py::object model, PyRequest* request, py::object callbacks, py::object recover)
+      : model_(std::move(model)),
+        callback_queue_(std::move(callbacks)),
+        request_(request),
+        recover_(std::move(recover)) {}
   ~Future() {
-    if (request_ != nullptr) owner().pool.put(request_);
+    if (request_ == nullptr) return;
+    if (!is_held_) request_->waiter = nullptr;
+    owner().pool.put(request_);
   }
   Future(const Future&) = delete;
   Future& operator=(const Future&) = delete;
 
-  [[nodiscard]] bool done() const noexcept { return request_ == nullptr || request_->ended(); }
+  [[nodiscard]] bool done() {
+    if (!recover_.is_none() && request_ != nullptr && request_->ended()) begin_recovery();
+    return request_ == nullptr || request_->ended();
+  }
   [[nodiscard]] bool cancelled() { return done() && (settle(), code_ == ErrorCode::kCancelled); }
   bool cancel() {
     if (done()) return false;
-    return owner().model->conclude(*request_, ErrorCode::kCancelled, Reason::kCancelled);
+    if (!is_promise_) return owner().model->conclude(*request_, ErrorCode::kCancelled, Reason::kCancelled);
+    if (!request_->claim()) return false;
+    fulfil(Status::failure(ErrorCode::kCancelled, Reason::kCancelled));
+    return true;
+  }
+  // The end of a recovery: an answer, or else an error. False: it was cancelled meanwhile.
+  bool resolve(const py::object& answer, const py::object& error) {
+    if (!is_promise_ || request_ == nullptr || !request_->claim()) return false;
+    if (!answer.is_none()) answer_ = answer;
+    if (!error.is_none()) error_ = error;
+    fulfil(answer.is_none() ? Status::failure(ErrorCode::kExecutionError, Reason::kNone) : Status{});
+    return true;
   }
   Outputs result(std::optional<double> timeout) {
     await(timeout);
@@ -67,6 +95,10 @@ class Future {
   [[nodiscard]] PyModel& owner() const { return model_of(model_.ptr()); }
   void await(std::optional<double> timeout);
   void settle();
+  void begin_recovery();
+  void fulfil(Status status);
+
+  bool await_callbacks(const py::object& self);
 
   py::object model_;
   py::object callback_queue_;
@@ -75,7 +107,48 @@ class Future {
   py::object answer_;
   py::object error_;
   std::vector<py::object> callbacks_;
+  py::object recover_;       // None: nobody does, or it has begun
+  bool is_promise_ = false;  // request_ is one
+  bool is_held_ = false;     // request_ holds this future, for its callbacks' sake
 };
+
+void Future::fulfil(Status status) {
+  request_->status = std::move(status);
+  CompletionQueue* const signal = request_->publish();
+  if (signal != nullptr) signal->signal();
+}
+
+// REQUIRES: the request has ended, and nobody has begun.
+void Future::begin_recovery() {
+  const py::object recover = std::exchange(recover_, py::none());
+  PyRequest* const failed = request_;
+  if (failed->status.ok() || failed->status.code == ErrorCode::kCancelled) return;
+  // No Python before the promise is there: others may look meanwhile.
+  request_ = owner().pool.get();
+  request_->model = &owner();
+  request_->hold(Py_NewRef(model_.ptr()));
+  is_promise_ = true;
+  const py::object self = py::cast(this);
+  if (!std::exchange(is_held_, false)) failed->waiter = nullptr;
+  if (!callbacks_.empty()) await_callbacks(self);
+  try {
+    const py::object error = make_error(failed->status, owner().model->info(), failed->id);
+    py::object inputs = py::reinterpret_steal<py::object>(take_inputs(*failed));
+    owner().pool.put(failed);
+    if (!inputs) throw py::error_already_set();
+    recover(self, error, inputs);
+  } catch (py::error_already_set& raised) {
+    static_cast<void>(resolve(py::none(), raised.value()));  // no memory for the inputs: nobody can be asked again
+  }
+}
+
+// From now on the request's outcome brings this future to the callback thread. False: it has ended already.
+bool Future::await_callbacks(const py::object& self) {
+  request_->waiter = self.ptr();
+  request_->hold(Py_NewRef(self.ptr()));  // until the callbacks have run
+  is_held_ = true;
+  return request_->notify_through(callback_queue_.cast<CallbackQueue&>().queue);
+}
 
 void Future::await(std::optional<double> timeout) {
   Nanos until = kNever;
@@ -113,6 +186,12 @@ void Future::await(std::optional<double> timeout) {
 void Future::settle() {
   if (request_ == nullptr) return;
   PyRequest* const request = request_;
+  if (answer_ || error_) {  // resolved
+    code_ = request->status.code;
+    request_ = nullptr;
+    owner().pool.put(request);
+    return;
+  }
   request->retain();
   const Status status = request->status;
   py::object answer;
@@ -133,7 +212,8 @@ void Future::settle() {
 }
 
 void Future::run_callbacks(const py::object& self) {
-  settle();  // the request holds this future for the callbacks' sake: let it go
+  if (!done()) return;  // what has failed is being recovered from
+  settle();             // the request holds this future for the callbacks' sake: let it go
   std::vector<py::object> callbacks;
   callbacks.swap(callbacks_);
   for (const py::object& callback : callbacks) {
@@ -150,11 +230,8 @@ void Future::add_done_callback(const py::object& self, py::typing::Callable<py::
   future.callbacks_.push_back(std::move(callback));
   if (future.done()) {
     future.run_callbacks(self);
-  } else if (future.request_->waiter == nullptr) {
-    future.request_->waiter = self.ptr();
-    future.request_->hold(Py_NewRef(self.ptr()));  // until the callbacks have run
-    if (!future.request_->notify_through(future.callback_queue_.cast<CallbackQueue&>().queue))
-      future.run_callbacks(self);
+  } else if (!future.is_held_ && !future.await_callbacks(self)) {
+    future.run_callbacks(self);
   }
 }
 
@@ -169,27 +246,32 @@ void CallbackQueue::run() {
     while (request != nullptr) {
       auto* const one = static_cast<PyRequest*>(request);
       request = request->next_completed;
-      const py::object future = py::reinterpret_borrow<py::object>(one->waiter);
+      const py::object future = py::reinterpret_borrow<py::object>(one->waiter);  // null: nobody has it any more
       RequestPool& pool = one->model->pool;
       pool.put(one);  // the queue's reference
-      future.cast<Future&>().run_callbacks(future);
+      if (future) future.cast<Future&>().run_callbacks(future);
     }
     if (stop) return;
   }
 }
 
-std::unique_ptr<Future> submit_future(const py::object& model, const py::object& callbacks, const py::object& inputs,
-                                      const py::object& outputs, const py::object& timeout, const py::object& priority,
-                                      const py::object& key, const py::object& tenant) {
+FutureObject submit_future(const py::object& model, const py::object& callbacks, const py::object& inputs,
+                           const py::object& outputs, const py::object& timeout, const py::object& priority,
+                           const py::object& key, const py::object& tenant, const py::object& recover) {
   PyModel& target = model_of(model.ptr());
   PyObject* const arguments[kCallArguments] = {inputs.ptr(),   outputs.ptr(), timeout.ptr(),
                                                priority.ptr(), key.ptr(),     tenant.ptr()};
   PyRequest* const request = make_request(model.ptr(), target, arguments, Inputs::kSnapshot);
   if (request == nullptr) throw py::error_already_set();
-  auto future = std::make_unique<Future>(model, request, callbacks);
+  FutureObject future(py::cast(std::make_unique<Future>(model, request, callbacks, recover)));
   Request* only = request;
   Status refusal;
+  if (!recover.is_none()) {
+    request->waiter = future.ptr();
+    request->notify_failure_through(callbacks.cast<CallbackQueue&>().queue);
+  }
   if (target.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
+    if (!recover.is_none()) static_cast<void>(request->drop());  // the reference that the queue would have had
     set_error(refusal, target.model->info(), request->id);
     throw py::error_already_set();
   }
@@ -197,6 +279,15 @@ std::unique_ptr<Future> submit_future(const py::object& model, const py::object&
 }
 
 }  // namespace
+}  // namespace anya::python
+
+// What the stub generator reads.
+template <>
+struct pybind11::detail::handle_type_name<anya::python::FutureObject> {
+  static constexpr auto name = const_name("anya_engine._core.Future");
+};
+
+namespace anya::python {
 
 void register_future(py::module_& module) {
   py::class_<CallbackQueue>(module, "CallbackQueue", "Where done-callbacks wait for the thread that runs them.")
@@ -218,7 +309,9 @@ void register_future(py::module_& module) {
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
       .def_static("_submit", &submit_future, py::arg("model"), py::arg("callbacks"), py::arg("inputs"),
-                  py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"))
+                  py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"),
+                  py::arg("recover") = py::none())
+      .def("_resolve", &Future::resolve, py::arg("answer"), py::arg("error"))
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it "
            "has "

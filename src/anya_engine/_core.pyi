@@ -824,7 +824,9 @@ class Future:
         priority: typing.Any,
         key: typing.Any,
         tenant: typing.Any,
+        recover: typing.Any = None,
     ) -> Future: ...
+    def _resolve(self, answer: typing.Any, error: typing.Any) -> bool: ...
     def add_done_callback(self, fn: collections.abc.Callable[[typing.Any], typing.Any]) -> None:
         """
         Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it has ended already. What fn raises goes to sys.unraisablehook.

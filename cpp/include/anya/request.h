@@ -104,6 +104,9 @@ class Request {
   // From now on the outcome is pushed to `queue` (which gets a reference). False: it has ended already, nothing is
   // pushed. REQUIRES: called at most once.
   [[nodiscard]] bool notify_through(CompletionQueue& queue) noexcept;
+  // The same for an outcome that is not ok; notify_through may come later, with the same queue, and counts for both.
+  // REQUIRES: called before submission.
+  void notify_failure_through(CompletionQueue& queue) noexcept;
 
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }  // a holder copies its own reference
   // Gives a reference back; true: it was the last, and the request is the caller's to reuse.
@@ -121,6 +124,7 @@ class Request {
   static constexpr std::uint32_t kEnded = 1;
   static constexpr std::uint32_t kWaiting = 2;
   static constexpr std::uint32_t kNotify = 4;
+  static constexpr std::uint32_t kNotifyFailure = 8;
 
   RequestOwner& owner_;
   CompletionQueue* queue_ = nullptr;  // set before kNotify, read after it
