@@ -42,11 +42,12 @@ using Outputs = py::typing::Dict<py::str, py::array>;
 // until resolve() or cancel() ends it.
 class Future {
  public:
-  Future(py::object model, PyRequest* request, py::object callbacks, py::object recover)
+  Future(py::object model, PyRequest* request, py::object callbacks, py::object recover, bool is_promise = false)
       : model_(std::move(model)),
         callback_queue_(std::move(callbacks)),
         request_(request),
-        recover_(std::move(recover)) {}
+        recover_(std::move(recover)),
+        is_promise_(is_promise) {}
   ~Future() {
     if (request_ == nullptr) return;
     if (!is_held_) request_->waiter = nullptr;
@@ -107,9 +108,9 @@ class Future {
   py::object answer_;
   py::object error_;
   std::vector<py::object> callbacks_;
-  py::object recover_;       // None: nobody does, or it has begun
-  bool is_promise_ = false;  // request_ is one
-  bool is_held_ = false;     // request_ holds this future, for its callbacks' sake
+  py::object recover_;    // None: nobody does, or it has begun
+  bool is_promise_;       // request_ is one
+  bool is_held_ = false;  // request_ holds this future, for its callbacks' sake
 };
 
 void Future::fulfil(Status status) {
@@ -278,6 +279,15 @@ FutureObject submit_future(const py::object& model, const py::object& callbacks,
   return future;
 }
 
+// A future of no request: resolve() or cancel() ends it.
+FutureObject promise(const py::object& model, const py::object& callbacks) {
+  PyModel& owner = model_of(model.ptr());
+  PyRequest* const request = owner.pool.get();
+  request->model = &owner;
+  request->hold(Py_NewRef(model.ptr()));
+  return FutureObject(py::cast(std::make_unique<Future>(model, request, callbacks, py::none(), /*is_promise=*/true)));
+}
+
 }  // namespace
 }  // namespace anya::python
 
@@ -311,6 +321,7 @@ void register_future(py::module_& module) {
       .def_static("_submit", &submit_future, py::arg("model"), py::arg("callbacks"), py::arg("inputs"),
                   py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"),
                   py::arg("recover") = py::none())
+      .def_static("_promise", &promise, py::arg("model"), py::arg("callbacks"))
       .def("_resolve", &Future::resolve, py::arg("answer"), py::arg("error"))
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it "

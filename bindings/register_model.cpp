@@ -194,6 +194,9 @@ void register_model(py::module_& module) {
       "expected_run", [](const PyModel& self) { return static_cast<double>(self.model->expected_run()) * 1e-9; },
       "Seconds that a run of one row is expected to take; 0: nobody knows.");
   type.def(
+      "circuit", [](const PyModel& self) { return self.model->circuit(); },
+      "What its circuit breaker knows now; None: it has none.");
+  type.def(
       "inject",
       [](PyModel& self, const std::optional<std::string>& code, double delay, double rate, bool device_lost) {
         auto faults = std::make_shared<Faults>();

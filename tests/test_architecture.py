@@ -42,7 +42,7 @@ CPP_OWNED_WORDS = {
 # Python: what needs nothing but its arguments. `_core` is the extension.
 PURE_MODULES = {"errors", "config", "rules", "strategies", "_frozen", "_checks", "_tables", "_judge"} | {
     "_routing", "_rollout", "_retry", "_fallback", "_drift", "_plan", "_scaling",
-    "repository", "resilience", "_toml", "_differences", "_state", "_goal",
+    "repository", "resilience", "_stand_in", "_toml", "_differences", "_state", "_goal",
 }  # fmt: skip
 NOT_PURE = {
     "_core", "_cuda", "_engine", "_event_loops", "_info", "_options", "_runtime",
@@ -56,6 +56,7 @@ CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
     "_core_rules",
     *("_callbacks", "_control", "_deployment", "_deployments", "_shadow", "_taps", "_comparison", "_recorded"),
+    *("_guard", "_recoveries"),
 }
 # Libraries that one module speaks to, so that replacing them is a change of one file.
 OWNED_LIBRARIES = {"prometheus_client": {"_prometheus"}, "ctypes": {"_cuda"}, "rich": {"_progress"}}

@@ -670,6 +670,10 @@ class Model:
         """
         The same for Model.infer_detailed's answer.
         """
+    def circuit(self) -> CircuitStats | None:
+        """
+        What its circuit breaker knows now; None: it has none.
+        """
     def counted(self, tally: RolloutTally, is_new: bool) -> Model:
         """
         The same version; what is asked through this object is counted in a tally.
@@ -814,6 +818,8 @@ class Future:
     """
     The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit.
     """
+    @staticmethod
+    def _promise(model: typing.Any, callbacks: typing.Any) -> Future: ...
     @staticmethod
     def _submit(
         model: typing.Any,

@@ -8,7 +8,7 @@ import inspect
 import logging
 import sys
 import weakref
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -19,11 +19,11 @@ from ._configurable import Configurable
 from ._control import Control
 from ._deployments import Deployments
 from ._event_loops import EventLoops
-from ._frozen import FrozenMapping
-from ._info import Attempt, EngineStats, Health, ModelHealth, Response
+from ._guard import Guarded, strict, submitted
+from ._info import EngineStats, Health, ModelHealth, Response, response_of
 from ._model_table import ModelTable
+from ._recoveries import Asked
 from ._runtime import find_runtime
-from ._taps import TappedModel
 from ._watch import Watch
 from .config import EngineConfig
 from .errors import ApplyError
@@ -40,8 +40,6 @@ _log = logging.getLogger("anya_engine")
 # `__dlpack__` or the buffer protocol.
 Inputs: TypeAlias = Any
 Outputs: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
-# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed.
-Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None]"
 
 
 class Engine(Control, Configurable):
@@ -66,6 +64,11 @@ class Engine(Control, Configurable):
             one 128. Waiting requests of a lower number run first, in one level those that are due first.
         key: What keeps one user on one version while versions change.
         tenant: What separates caches.
+        allow_degraded: Whether something else than the model's own fresh answer will do, where its configuration has a
+            `fallback`. False: its error instead.
+
+    Where the model's configuration says so, what fails is tried again, or answered by something else
+    (`ModelConfig.retry`, `.fallback`); a request that names a version is asked once.
 
     Raises:
         ModelNotFound: No such model or version.
@@ -73,7 +76,7 @@ class Engine(Control, Configurable):
         InputTooLarge: More bytes than `max_request_bytes`.
         Overloaded: The queue is full, or holds more than it can serve in time.
         DeadlineExceeded: The time ran out, or is predicted to.
-        Unavailable: The engine is closed, or this is a forked child.
+        Unavailable: The engine is closed, this is a forked child, the circuit breaker is open, or the device is lost.
         ExecutionError: The run failed; the message is ONNX Runtime's.
         ModelOutputInvalid: The answer breaks a rule of `ModelConfig.outputs`.
         OutOfMemory: There was no memory for the run.
@@ -134,12 +137,15 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> Outputs:
         """Ask and wait. Runs on this thread when an instance is idle, in company otherwise."""
         try:
             model = self._models.serving[name] if version is None else self._models.loaded[name, version]
         except (KeyError, TypeError):
             model = self._models.labelled(name, version) or self._models.not_found(name, version)
+        if not allow_degraded:
+            model = strict(model)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
 
     def infer_detailed(
@@ -153,11 +159,11 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> Response:
         """Like `infer`, with how the answer came about."""
-        model = self._models.find(name, version, key)
-        answer = model.infer_detailed(inputs, outputs, timeout, priority, key, tenant)
-        return self._response(model, answer)
+        model = self._models.find(name, version, key, allow_degraded)
+        return response_of(model, model.infer_detailed(inputs, outputs, timeout, priority, key, tenant))
 
     def submit(
         self,
@@ -170,12 +176,14 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> _core.Future:
         """Ask and go on; the answer is in the `Future`. The inputs are copied: the caller may change them at once."""
-        model = self._models.find(name, version, key)
-        if isinstance(model, TappedModel):
-            return model.submit(self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
-        return _core.Future._submit(model, self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
+        model = self._models.find(name, version, key, allow_degraded)
+        asked = Asked(inputs, outputs, timeout, priority, key, tenant)
+        if isinstance(model, Guarded):
+            return model.submit(self._callbacks.queue(), *asked)
+        return submitted(model, self._callbacks.queue(), asked)
 
     def infer_async(
         self,
@@ -188,6 +196,7 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> Coroutine[Any, Any, Outputs]:
         """Ask from any asyncio loop (uvloop too). Cancelling the task cancels the request.
 
@@ -201,6 +210,8 @@ class Engine(Control, Configurable):
             if labelled is None:
                 return self._not_found_async(name, version)
             model = labelled
+        if not allow_degraded:
+            model = strict(model)
         return model.ask(self._door, inputs, outputs, timeout, priority, key, tenant)
 
     async def infer_detailed_async(
@@ -214,11 +225,11 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> Response:
         """Like `infer_async`, with how the answer came about."""
-        model = self._models.find(name, version, key)
-        answer = await model.ask_detailed(self._door, inputs, outputs, timeout, priority, key, tenant)
-        return self._response(model, answer)
+        model = self._models.find(name, version, key, allow_degraded)
+        return response_of(model, await model.ask_detailed(self._door, inputs, outputs, timeout, priority, key, tenant))
 
     # ---- what it tells
 
@@ -293,23 +304,6 @@ class Engine(Control, Configurable):
         self._stuck[model] = stats.stuck_runs
         return ModelHealth(ready=stats.stuck_runs < stats.instances, version=model.version, reason=reason)
 
-    def _response(self, model: _core.Model | TappedModel, answer: Detailed) -> Response:
-        outputs, request_id, queue_time, compute_time, batch_size, sanitized = answer
-        return Response(
-            outputs=outputs,
-            request_id=request_id,
-            version=model.version,
-            served_by=model.name,
-            degraded=False,
-            attempts=(Attempt(model=model.name, version=model.version),),
-            from_cache=False,
-            stale_age=None,
-            sanitized=_NOTHING if sanitized is None else FrozenMapping(sanitized),
-            queue_time=queue_time,
-            compute_time=compute_time,
-            batch_size=batch_size,
-        )
-
     async def _not_found_async(self, name: str, version: str | None) -> Outputs:
         self._models.not_found(name, version)
 
@@ -323,8 +317,6 @@ def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployment
         watch.stop()
     callbacks.stop()
 
-
-_NOTHING: Mapping[str, int] = FrozenMapping()
 
 # For those who ask by introspection, mocks with a spec for one: it gives a coroutine, though no `async def` made it.
 if sys.version_info >= (3, 12):

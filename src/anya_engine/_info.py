@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ._frozen import FrozenMapping
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +26,12 @@ __all__ = [
     "RolloutStatus",
     "ShadowReport",
     "TensorSpec",
+    "response_of",
 ]
+
+
+# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed.
+Detailed: TypeAlias = "tuple[dict[str, np.ndarray[Any, Any]], int, float, float, int, dict[str, int] | None]"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +135,37 @@ class Response:
     queue_time: float
     compute_time: float
     batch_size: int
+
+
+def response_of(
+    model: Any,
+    answer: Detailed | Response | dict[str, np.ndarray[Any, Any]],
+    attempts: tuple[Attempt, ...] = (),
+    *,
+    degraded: bool = False,
+) -> Response:
+    """The answer of this version as a `Response`; what is one already is returned as it is."""
+    if isinstance(answer, Response):
+        return answer
+    detailed = answer if isinstance(answer, tuple) else (answer, 0, 0.0, 0.0, 0, None)
+    outputs, request_id, queue_time, compute_time, batch_size, sanitized = detailed
+    return Response(
+        outputs=outputs,
+        request_id=request_id,
+        version=model.version,
+        served_by=model.name,
+        degraded=degraded,
+        attempts=attempts or (Attempt(model=model.name, version=model.version),),
+        from_cache=False,
+        stale_age=None,
+        sanitized=_NOTHING if sanitized is None else FrozenMapping(sanitized),
+        queue_time=queue_time,
+        compute_time=compute_time,
+        batch_size=batch_size,
+    )
+
+
+_NOTHING: Mapping[str, int] = FrozenMapping()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

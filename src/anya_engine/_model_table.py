@@ -15,16 +15,18 @@ from . import _checks as check
 from . import _core
 from ._core_rules import schema_reader
 from ._cuda import preload_cuda
+from ._guard import Guarded
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
-from ._planned_table import PlannedTable
+from ._planned_table import PlannedTable, Target
 from ._recorded import recorded_path, replay
+from ._recoveries import Recoveries
 from ._repository import full
 from ._retire import PATIENCE, retire
 from ._routing import Split
 from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
-from ._taps import Tap, Tapped, TappedModel
+from ._taps import Tap, TappedModel
 from .config import ModelConfig, Provider
 from .errors import ConfigError, ModelLoadError, ModelNotFound
 
@@ -51,7 +53,8 @@ class ModelTable(PlannedTable):
         self._lock = threading.Lock()  # of those who change something; not held while a model loads or drains
         self._stable: dict[str, _core.Model] = {}  # the version that serves its name, whoever else takes a share
         self._taps: dict[str, Tap] = {}
-        self.serving: dict[str, _core.Model | Split[_core.Model] | Tapped] = {}
+        self.serving: dict[str, Target] = {}
+        self.recoveries = Recoveries(self)
         self.loaded: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
         self._begin_plans(configs)
@@ -76,7 +79,7 @@ class ModelTable(PlannedTable):
                 self.entries = {**self.entries, key: entry}
                 if name not in self._stable:
                     self._stable[name] = model
-                    self.serving = {**self.serving, name: model}
+                    self._put(name, model)
         finally:
             self.release([key])
         return self.announce(key, model)
@@ -135,12 +138,16 @@ class ModelTable(PlannedTable):
                 value=version,
             )
 
-    def find(self, name: str, version: str | None, key: object) -> _core.Model | TappedModel:
+    def find(
+        self, name: str, version: str | None, key: object, allow_degraded: bool = True
+    ) -> _core.Model | TappedModel | Guarded:
         """What is to answer a request."""
         try:
             model = self.serving[name] if version is None else self.loaded[name, version]
         except (KeyError, TypeError):
             return self.labelled(name, version) or self.not_found(name, version)
+        if isinstance(model, Guarded):
+            return model if allow_degraded else model.strict
         return model if isinstance(model, _core.Model) else model.pick(key)
 
     def has(self, name: str, version: str) -> bool:
@@ -180,12 +187,13 @@ class ModelTable(PlannedTable):
                 return
             if tap is not None and name in self._taps:
                 raise ConfigError(f"requests of model '{name}' are being copied already", field="name", value=name)
-            inner = self.serving[name]
+            inner = self._route(name)
+            assert inner is not None
             if tap is None:
                 self._taps.pop(name, None)
             else:
                 self._taps[name] = tap
-            self._put(name, inner.inner if isinstance(inner, Tapped) else inner)
+            self._put(name, inner)
 
     def source(self, name: str, version: str) -> str | None:
         """The path a version came from; None for bytes."""
@@ -213,8 +221,7 @@ class ModelTable(PlannedTable):
             raise
 
     def _put(self, name: str, target: _core.Model | Split[_core.Model]) -> None:
-        tap = self._taps.get(name)
-        self.serving = {**self.serving, name: target if tap is None else Tapped(target, tap)}
+        self.serving = {**self.serving, name: self._front(name, target)}
 
     def not_found(self, name: object, version: object) -> NoReturn:
         """Say what is there instead."""

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -89,6 +90,7 @@ class Model {
   // Forgets what runs were learned to take, for a machine that has changed; back to what was measured at load.
   void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;
+  [[nodiscard]] std::optional<CircuitStats> circuit() const;
   [[nodiscard]] bool failed() const noexcept;              // its device is lost: all requests are refused
   [[nodiscard]] std::uint64_t succeeded() const noexcept;  // requests that ended well so far
   [[nodiscard]] Nanos expected_run() const noexcept;       // of one row; 0: nobody knows

@@ -321,7 +321,7 @@ void Batcher::read(ModelStats& stats) const {
   stats.run_times = cost_.read();
   stats.row_limit = static_cast<std::uint64_t>(row_limit_.now());
   stats.failed = failed();
-  if (breaker_ != nullptr) stats.circuit = breaker_->read(clock_.now());
+  stats.circuit = circuit();
   const Gate::View now = gate_.view();
   stats.queue_depth = now.waiting();
   stats.instances = static_cast<std::uint64_t>(setup_.instances);

@@ -78,6 +78,9 @@ class Batcher {
     if (breaker_ == nullptr || breaker_->closed()) return {};
     return refused_by_breaker();
   }
+  [[nodiscard]] std::optional<CircuitStats> circuit() const {
+    return breaker_ == nullptr ? std::nullopt : std::optional(breaker_->read(clock_.now()));
+  }
   // A run has said that its device is lost; nothing runs from then on.
   [[nodiscard]] bool failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
   [[nodiscard]] const QueuePolicies& policies() const noexcept { return door_.policies(); }

@@ -196,6 +196,7 @@ ModelStats Model::stats() const {
   return stats;
 }
 
+std::optional<CircuitStats> Model::circuit() const { return impl_->batcher.circuit(); }
 bool Model::failed() const noexcept { return impl_->batcher.failed(); }
 std::uint64_t Model::succeeded() const noexcept { return impl_->batcher.succeeded(); }
 Nanos Model::expected_run() const noexcept { return impl_->batcher.expected_run(); }

@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine does about failures: asks again, asks others, writes down what it did. Decisions are `_fallback`'s."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
+
+from . import _core
+from ._fallback import Ask, GiveUp, Recovery, Retry, Stable, Step
+from ._info import Attempt, Response, response_of
+from ._retry import RetryBudget
+from ._stand_in import Names, default_answer, named, other_inputs, other_outputs
+from ._timer import Timer
+from .config import ModelConfig
+from .errors import AnyaError, DeadlineExceeded, Overloaded, Unavailable
+from .resilience import Default, Fallback, LastGood, Link, RetryPolicy
+
+__all__ = ["Asked", "Call", "Recoveries", "Steps"]
+
+_log = logging.getLogger("anya_engine")
+# Refusals may come by thousands in a second, and nothing was attempted.
+_REFUSALS = (Unavailable, Overloaded, DeadlineExceeded)
+
+
+class Asked(NamedTuple):
+    """What a request is, as the core takes it."""
+
+    inputs: Any
+    outputs: Sequence[str] | None
+    timeout: float | None
+    priority: int | None
+    key: Any
+    tenant: str | None
+
+
+class Call(NamedTuple):
+    """Ask this version this; what comes of it, an answer or an error, is sent back."""
+
+    model: _core.Model
+    asked: Asked
+
+
+#: Seconds to wait, or a call to make; what is returned in the end answers the request.
+Steps: TypeAlias = Generator[float | Call, Any, Response]
+
+
+class Table(Protocol):
+    """What `ModelTable` is to recoveries."""
+
+    @property
+    def loaded(self) -> Mapping[tuple[str, str], _core.Model]:
+        """Every version."""
+
+    def stable(self, name: str) -> _core.Model:
+        """The version that serves a name."""
+
+    def config_of(self, name: str, version: str) -> ModelConfig:
+        """How a version is run."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a name's configuration says of failures.
+
+    Attributes:
+        retry: When to try again.
+        links: What comes after; without degraded answers, none.
+        timeout: Seconds that a request has which names none; None: no end.
+    """
+
+    retry: RetryPolicy | None
+    links: tuple[Link, ...]
+    timeout: float | None
+
+
+class Recoveries:
+    """Thread-safe. Entered only when something has failed."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._lock = threading.Lock()
+        self._budgets: weakref.WeakKeyDictionary[_core.Model, RetryBudget] = weakref.WeakKeyDictionary()
+        self._names: weakref.WeakKeyDictionary[_core.Model, Names] = weakref.WeakKeyDictionary()
+        self._logged: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()
+        self.timer = Timer()
+        self.clock: Callable[[], float] = time.monotonic
+        self.draw: Callable[[], float] = random.random
+        self.attempts: dict[tuple[str, str, int, str], int] = {}
+        self.fallbacks: dict[tuple[str, str, str, str], int] = {}
+
+    def recover(self, plan: Plan, model: Any, error: Exception, began: float, asked: Asked) -> Steps:
+        """What to do after the first attempt of a request has failed, step by step.
+
+        Raises:
+            AnyaError: Nothing helped: the class of the first error, with `.attempts`.
+        """
+        name = model.name
+        timeout = asked.timeout if asked.timeout is not None else plan.timeout
+        deadline = math.inf if timeout is None else began + timeout
+        first = self._table.loaded.get((name, model.version), model)  # without a rollout's tally: retries do not count
+        stable = self._table.stable(name)
+        links = plan.links if stable is first else (Stable(), *plan.links)
+        recovery = Recovery(plan.retry, links, deadline)
+        tried: list[Attempt] = [Attempt(model=name, version=first.version, error=error)]
+        while True:
+            draw, expected = self.draw(), first.expected_run
+            step = recovery.failed(error, self.clock(), draw, expected, lambda: self._take(first, plan.retry))
+            self._note(first, tried, recovery, step, deadline, plan)
+            degraded, call, rename = False, first, None
+            ask = asked
+            try:
+                if isinstance(step, GiveUp):
+                    _give_up(tried)
+                elif isinstance(step, Retry):
+                    yield step.wait
+                elif isinstance(step.link, Stable):
+                    call = stable
+                elif isinstance(step.link, Fallback):
+                    degraded, call = True, self._table.stable(step.link.model)
+                    ask, rename = self._translated(step.link, first, call, asked)
+                else:
+                    response = self._ready(step.link, first, asked, error, tried)
+                    self._count(self.attempts, name, first.version, recovery.attempts, "fallback")
+                    return response
+            except AnyaError as failure:
+                if isinstance(step, GiveUp):
+                    raise
+                error = failure
+                tried.append(_attempt(step, first, failure))
+                continue
+            left = deadline - self.clock()
+            limit = self._table.config_of(call.name, call.version).max_timeout
+            ask = ask._replace(timeout=None if left == math.inf else max(0.0, min(left, limit or left)))
+            result = yield Call(call, ask)
+            if not isinstance(result, Exception):
+                tried.append(Attempt(model=call.name, version=call.version))
+                self._count(self.attempts, name, first.version, recovery.attempts, "fallback" if degraded else "ok")
+                self._log_answer(result, call, tried)
+                return _renamed(response_of(call, result, tuple(tried), degraded=degraded), rename)
+            error = result
+            tried.append(Attempt(model=call.name, version=call.version, error=error))
+
+    # ---- links
+
+    def _translated(
+        self, link: Fallback, first: _core.Model, other: _core.Model, asked: Asked
+    ) -> tuple[Asked, Mapping[str, str]]:
+        ours, theirs = self.names(first), self.names(other)
+        rename = other_outputs(link, asked.outputs, ours, theirs)
+        inputs = other_inputs(link, named(asked.inputs, ours), theirs)
+        return asked._replace(inputs=inputs, outputs=list(dict.fromkeys(rename.values()))), rename
+
+    def _ready(
+        self, link: LastGood | Default, first: _core.Model, asked: Asked, error: Exception, tried: list[Attempt]
+    ) -> Response:
+        """An answer that needs no run."""
+        names = self.names(first)
+        age = None
+        if isinstance(link, LastGood):
+            outputs, age = last_good(first, asked, link.max_age)
+        else:
+            try:
+                outputs = default_answer(link, named(asked.inputs, names), asked.outputs, names)
+            except AnyaError:
+                raise
+            except Exception as failure:
+                raise AnyaError(f"the default's function failed: {type(failure).__name__}: {failure}") from failure
+        kept = isinstance(link, LastGood)
+        served_by = first.name if kept else "default"
+        tried.append(Attempt(model=served_by, version=first.version if kept else ""))
+        number = getattr(error, "request_id", None) or 0
+        nothing = (outputs, number, 0.0, 0.0, 0, None)
+        response = response_of(first, nothing, tuple(tried), degraded=True)
+        return dataclasses.replace(response, served_by=served_by, from_cache=kept, stale_age=age)
+
+    def names(self, model: _core.Model) -> Names:
+        """What a version takes and gives."""
+        found = self._names.get(model)
+        if found is None:
+            info = model.info()
+            found = self._names[model] = Names(tuple(info["inputs"]), tuple(info["outputs"]))
+        return found
+
+    # ---- the budget
+
+    def _take(self, model: _core.Model, policy: RetryPolicy | None) -> bool:
+        assert policy is not None
+        with self._lock:
+            return self._budget(model, policy).take(model.succeeded)
+
+    def tokens(self, model: _core.Model, policy: RetryPolicy) -> float:
+        """Retries in hand of a version."""
+        with self._lock:
+            return self._budget(model, policy).pay(model.succeeded)
+
+    def _budget(self, model: _core.Model, policy: RetryPolicy) -> RetryBudget:
+        budget = self._budgets.get(model)
+        if budget is None:
+            budget = self._budgets[model] = RetryBudget(policy)
+        return budget
+
+    # ---- what is told
+
+    def _note(
+        self, first: _core.Model, tried: list[Attempt], recovery: Recovery, step: Step, deadline: float, plan: Plan
+    ) -> None:
+        """Count and log the attempt that has just failed, and what comes next."""
+        last = tried[-1]
+        code = getattr(last.error, "code", type(last.error).__name__)
+        number = recovery.attempts - isinstance(step, Retry)
+        if len(tried) == number:  # else a link has failed, which is no attempt of the model asked
+            self._count(self.attempts, first.name, first.version, number, "error")
+        if isinstance(step, Ask):
+            self._count(self.fallbacks, first.name, first.version, _shown(step), code)
+        refused = isinstance(last.error, _REFUSALS)
+        level = logging.DEBUG if refused else logging.WARNING
+        if not refused:
+            self.look(first)
+        if not _log.isEnabledFor(level):
+            return
+        record = {
+            "request": getattr(last.error, "request_id", None),
+            "model": last.model,
+            "version": last.version,
+            "attempt": len(tried),
+            "error": code,
+            "next": _shown(step),
+            "backoff": step.wait if isinstance(step, Retry) else 0.0,
+            "remaining": None if deadline == math.inf else deadline - self.clock(),
+            "budget": None if plan.retry is None else self.tokens(first, plan.retry),
+        }
+        _write(level, "attempt", record)
+
+    @staticmethod
+    def _log_answer(answer: Any, model: _core.Model, tried: list[Attempt]) -> None:
+        level = logging.DEBUG if isinstance(tried[-2].error, _REFUSALS) else logging.INFO
+        if _log.isEnabledFor(level):
+            request = answer[1] if isinstance(answer, tuple) else None
+            facts = {"request": request, "model": model.name, "version": model.version, "attempt": len(tried)}
+            _write(level, "attempt", {**facts, "error": "OK"})
+
+    def _count(self, counts: dict[Any, int], *key: Any) -> None:
+        with self._lock:
+            counts[key] = counts.get(key, 0) + 1
+
+    def look(self, model: _core.Model) -> None:
+        """Log what a version's circuit breaker has done since the last look, and look again until it is closed."""
+        circuit = model.circuit()
+        if circuit is None or not circuit.events:
+            return
+        with self._lock:
+            seen = self._logged.get(model, 0)
+            new = [event for event in circuit.events if event.number > seen]
+            self._logged[model] = circuit.events[-1].number
+        for event in new:
+            level = logging.WARNING if event.to == "open" else logging.INFO
+            facts = {"model": model.name, "version": model.version, "state": event.to}
+            _write(level, "circuit", {**facts, "calls": event.calls, "failed": event.failed, "slow": event.slow})
+        if new and circuit.state != "closed":
+            self._look_later(weakref.ref(model), circuit.opens_in)
+
+    def _look_later(self, model: weakref.ref[_core.Model], seconds: float) -> None:
+        def again() -> None:
+            held = model()
+            if held is None or self.timer.stopped:
+                return
+            self.look(held)
+            circuit = held.circuit()
+            if circuit is not None and circuit.state != "closed":
+                self._look_later(model, circuit.opens_in)
+
+        self.timer.call_later(max(1.0, seconds), again)
+
+
+def last_good(model: _core.Model, asked: Asked, max_age: float) -> tuple[dict[str, Any], float]:
+    """The answer of the response cache to the same question, and its age beyond its time to live.
+
+    Raises:
+        Unavailable: There is none, or it is too old.
+    """
+    raise Unavailable(f"there is no last good answer of '{model.name}' within {max_age:g} s", value=asked.tenant)
+
+
+class _Tried:
+    """The sentence of an exhausted chain, made when read; its facts are those of the first error."""
+
+    def __init__(self, first: Exception, attempts: tuple[Attempt, ...]) -> None:
+        self.first = first
+        self.attempts = attempts
+
+    def __str__(self) -> str:
+        each = "; ".join(
+            f"{number}. {attempt.model}{':' if attempt.version else ''}{attempt.version}: "
+            f"{getattr(attempt.error, 'code', type(attempt.error).__name__)}"
+            f"{f' ({attempt.error})' if number > 1 else ''}"
+            for number, attempt in enumerate(self.attempts, 1)
+        )
+        return f"{self.first}; tried: {each}"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.first, name)
+
+
+def _give_up(tried: list[Attempt]) -> NoReturn:
+    first = tried[0].error
+    assert first is not None
+    attempts = tuple(tried)
+    if len(tried) == 1 or not isinstance(first, AnyaError):
+        if isinstance(first, AnyaError):
+            first.attempts = attempts
+        raise first
+    raise type(first)(_Tried(first, attempts), attempts=attempts) from first
+
+
+def _attempt(step: Step, first: _core.Model, error: Exception) -> Attempt:
+    if isinstance(step, Ask) and isinstance(step.link, Fallback):
+        return Attempt(model=step.link.model, version="", error=error)
+    return Attempt(model=_shown(step), version=first.version if isinstance(step, Retry) else "", error=error)
+
+
+def _shown(step: Step) -> str:
+    """A step in a word."""
+    if not isinstance(step, Ask):
+        return "retry" if isinstance(step, Retry) else "give_up"
+    if isinstance(step.link, Fallback):
+        return step.link.model
+    return {Stable: "stable", LastGood: "last_good", Default: "default"}[type(step.link)]
+
+
+def _renamed(response: Response, names: Mapping[str, str] | None) -> Response:
+    if names is None:
+        return response
+    return dataclasses.replace(response, outputs={ours: response.outputs[theirs] for ours, theirs in names.items()})
+
+
+def _write(level: int, event: str, record: dict[str, Any]) -> None:
+    """One structured record: `key=value` in the message, the same as data in `record.anya`."""
+    try:
+        words = " ".join(f"{key}={_short(value)}" for key, value in record.items())
+        _log.log(level, "%s %s", event, words, extra={"anya": {"event": event, **record}})
+    except Exception:  # noqa: BLE001, S110  # somebody's handler: it must not decide the outcome of a request
+        pass
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
