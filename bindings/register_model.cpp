@@ -98,6 +98,16 @@ PyObject* infer_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t 
   return detailed;
 }
 
+// Asked before every request of a model with a circuit breaker and somebody to stand in: no exception is made of a
+// refusal that nobody would see.
+PyObject* turned_away(PyObject* self, PyObject* /*unused*/) {
+  PyModel& model = model_of(self);
+  if (!model.model->turns_away()) Py_RETURN_FALSE;
+  ++model.turned_away;
+  Py_RETURN_TRUE;
+}
+
+PyMethodDef turned_away_definition = {"turned_away", turned_away, METH_NOARGS, nullptr};
 PyMethodDef infer_definition = {"infer", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(infer)),
                                 METH_FASTCALL, nullptr};
 PyMethodDef infer_detailed_definition = {"infer_detailed",
@@ -193,6 +203,7 @@ void register_model(py::module_& module) {
   type.def_property_readonly(
       "expected_run", [](const PyModel& self) { return static_cast<double>(self.model->expected_run()) * 1e-9; },
       "Seconds that a run of one row is expected to take; 0: nobody knows.");
+  type.def_readonly("turned_away_count", &PyModel::turned_away, "How often turned_away() was true.");
   type.def(
       "circuit", [](const PyModel& self) { return self.model->circuit(); },
       "What its circuit breaker knows now; None: it has none.");
@@ -243,6 +254,10 @@ void register_model(py::module_& module) {
       "dict[str, int] | None]\n\n"
       "The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was "
       "changed.";
+  turned_away_definition.ml_doc =
+      "turned_away(self: anya_engine._core.Model) -> bool\n\n"
+      "Whether a request would be refused whatever it is (breaker open, device lost); then it counts as refused.";
+  add_fast_method(type, &turned_away_definition);
   add_fast_method(type, &infer_definition);
   add_fast_method(type, &infer_detailed_definition);
 }

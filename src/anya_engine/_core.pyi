@@ -732,6 +732,10 @@ class Model:
         """
         Its counters, one snapshot.
         """
+    def turned_away(self) -> bool:
+        """
+        Whether a request would be refused whatever it is (breaker open, device lost); then it counts as refused.
+        """
     def unload(self) -> None:
         """
         Refuses new requests, drains, stops its threads. Blocks.
@@ -755,6 +759,11 @@ class Model:
     def succeeded(self) -> int:
         """
         Requests that ended well so far.
+        """
+    @property
+    def turned_away_count(self) -> int:
+        """
+        How often turned_away() was true.
         """
     @property
     def version(self) -> str:

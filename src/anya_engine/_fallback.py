@@ -55,18 +55,21 @@ class Recovery:
 
     __slots__ = ("_deadline", "_links", "_policy", "_started", "attempts")
 
-    def __init__(self, policy: RetryPolicy | None, links: Sequence[Stable | Link], deadline: float) -> None:
+    def __init__(
+        self, policy: RetryPolicy | None, links: Sequence[Stable | Link], deadline: float, *, started: bool = False
+    ) -> None:
         """Begin after the first attempt.
 
         Args:
             policy: When to try again; None: never.
             links: What to go on to, in order.
-            deadline: When the request's time is over, on the clock of `after`; infinity: never.
+            deadline: When the request's time is over, on the clock of `failed`; infinity: never.
+            started: A link has been asked already.
         """
         self._policy = policy
         self._links = list(reversed(links))
         self._deadline = deadline
-        self._started = False
+        self._started = started
         self.attempts = 1
 
     def failed(self, error: Exception, now: float, draw: float, expected: float, take: Callable[[], bool]) -> Step:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._info import Response, response_of
+from ._info import Attempt, Response, response_of
 from ._recoveries import Asked, Call, Plan, Recoveries, Steps
 from ._routing import Router
 from ._taps import TappedModel
 from .config import ModelConfig
-from .errors import AnyaError
+from .errors import AnyaError, Unavailable
+from .resilience import Fallback
 
 __all__ = ["Guarded", "strict", "submitted"]
 
@@ -32,7 +33,7 @@ class Guarded(Router):
         strict: The same without degraded answers.
     """
 
-    __slots__ = ("_pick", "_plan", "_recoveries", "strict", "target")
+    __slots__ = ("_around", "_hopeless", "_known", "_pick", "_plan", "_recoveries", "strict", "target")
 
     def __init__(self, target: Any, config: ModelConfig, recoveries: Recoveries, *, strict: bool = False) -> None:
         timeouts = [each for each in (config.default_timeout, config.max_timeout) if each is not None]
@@ -41,6 +42,12 @@ class Guarded(Router):
         self._plan = Plan(
             retry=config.retry, links=() if strict else config.links, timeout=min(timeouts) if timeouts else None
         )
+        links = self._plan.links
+        self._hopeless = not links and not isinstance(target, Router)  # but for what can be tried again
+        # Who is asked in its place while the breaker is open, without making an error of each refusal first.
+        first = links[0] if links and config.breaker and not isinstance(target, Router) else None
+        self._around = first if isinstance(first, Fallback) else None
+        self._known: tuple[Any, bool] = (None, False)  # who that was last, and whether it takes and gives the same
         self._pick: Callable[[object], Any] | None = target.pick if isinstance(target, Router) else None
         self.strict: Guarded = self if strict else Guarded(target, config, recoveries, strict=True)
 
@@ -52,11 +59,34 @@ class Guarded(Router):
         """Answer, in the end."""
         began = _now()
         model = self.target if self._pick is None else self._pick(key)
+        if self._around is not None and model.turned_away():
+            return self._go_around(model, began, inputs, outputs, timeout, priority, key, tenant)
         try:
             return model.infer(inputs, outputs, timeout, priority, key, tenant)
         except AnyaError as error:
+            if self._hopeless and not error.retryable:
+                raise
             asked = Asked(inputs, outputs, timeout, priority, key, tenant)
             return _here(self._recoveries.recover(self._plan, model, error, began, asked)).outputs
+
+    def _go_around(self, model: _core.Model, began: float, *request: Any) -> Any:
+        """Let the first link answer; what it cannot goes the usual way from there."""
+        link = self._around
+        assert link is not None
+        detour = None
+        try:
+            other = self._recoveries.stable(link.model)
+            if other is not self._known[0]:
+                self._known = (other, self._recoveries.are_alike(link, model, other))
+            if self._known[1]:
+                return other.infer(*request)
+        except AnyaError as error:
+            detour = Attempt(model=link.model, version="", error=error)
+        closed = Unavailable(
+            f"model '{model.name}:{model.version}': the circuit breaker is open, or the device is lost"
+        )
+        steps = self._recoveries.recover(self._plan, model, closed, began, Asked(*request), detour)
+        return _here(steps).outputs
 
     def infer_detailed(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Response:
         """Likewise, with how it came about."""

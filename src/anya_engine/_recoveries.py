@@ -96,8 +96,10 @@ class Recoveries:
         self.attempts: dict[tuple[str, str, int, str], int] = {}
         self.fallbacks: dict[tuple[str, str, str, str], int] = {}
 
-    def recover(self, plan: Plan, model: Any, error: Exception, began: float, asked: Asked) -> Steps:
-        """What to do after the first attempt of a request has failed, step by step.
+    def recover(
+        self, plan: Plan, model: Any, error: Exception, began: float, asked: Asked, detour: Attempt | None = None
+    ) -> Steps:
+        """What to do after the first attempt of a request has failed, and its first link, too, where `detour` says so.
 
         Raises:
             AnyaError: Nothing helped: the class of the first error, with `.attempts`.
@@ -110,6 +112,10 @@ class Recoveries:
         links = plan.links if stable is first else (Stable(), *plan.links)
         recovery = Recovery(plan.retry, links, deadline)
         tried: list[Attempt] = [Attempt(model=name, version=first.version, error=error)]
+        if detour is not None and detour.error is not None:
+            recovery = Recovery(None, links[1:], deadline, started=True)
+            tried.append(detour)
+            error = detour.error
         while True:
             draw, expected = self.draw(), first.expected_run
             step = recovery.failed(error, self.clock(), draw, expected, lambda: self._take(first, plan.retry))
@@ -149,6 +155,25 @@ class Recoveries:
             tried.append(Attempt(model=call.name, version=call.version, error=error))
 
     # ---- links
+
+    def stable(self, name: str) -> _core.Model:
+        """The version that serves a name."""
+        return self._table.stable(name)
+
+    def are_alike(self, link: Fallback, first: _core.Model, other: _core.Model) -> bool:
+        """Whether the other takes a request as it is, and its answer may be given as it is.
+
+        Raises:
+            ConfigError: It cannot stand in at all.
+        """
+        ours, theirs = self.names(first), self.names(other)
+        rename = other_outputs(link, None, ours, theirs)
+        return (
+            link.inputs == {}
+            and [name for name, _, _ in ours.inputs] == [name for name, _, _ in theirs.inputs]
+            and list(rename.items()) == [(name, name) for name, _, _ in theirs.outputs]
+            and self._table.config_of(other.name, other.version).max_timeout is None
+        )
 
     def _translated(
         self, link: Fallback, first: _core.Model, other: _core.Model, asked: Asked

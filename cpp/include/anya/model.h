@@ -91,6 +91,8 @@ class Model {
   void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;
   [[nodiscard]] std::optional<CircuitStats> circuit() const;
+  // Whether it would refuse a request whatever it is; then that counts as a refusal.
+  bool turns_away() noexcept;
   [[nodiscard]] bool failed() const noexcept;              // its device is lost: all requests are refused
   [[nodiscard]] std::uint64_t succeeded() const noexcept;  // requests that ended well so far
   [[nodiscard]] Nanos expected_run() const noexcept;       // of one row; 0: nobody knows

@@ -196,6 +196,11 @@ ModelStats Model::stats() const {
   return stats;
 }
 
+bool Model::turns_away() noexcept {
+  const Status status = impl_->batcher.barred();
+  if (!status.ok()) impl_->batcher.count_refusal(status.code);
+  return !status.ok();
+}
 std::optional<CircuitStats> Model::circuit() const { return impl_->batcher.circuit(); }
 bool Model::failed() const noexcept { return impl_->batcher.failed(); }
 std::uint64_t Model::succeeded() const noexcept { return impl_->batcher.succeeded(); }
