@@ -244,6 +244,7 @@ void CallbackQueue::run() {
       stop = stopping.load(std::memory_order_acquire);
       return queue.take_all();
     });
+    const bool none = request == nullptr;
     while (request != nullptr) {
       auto* const one = static_cast<PyRequest*>(request);
       request = request->next_completed;
@@ -252,7 +253,7 @@ void CallbackQueue::run() {
       pool.put(one);  // the queue's reference
       if (future) future.cast<Future&>().run_callbacks(future);
     }
-    if (stop) return;
+    if (stop && none) return;  // what callbacks have ended is called back, too
   }
 }
 

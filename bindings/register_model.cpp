@@ -217,11 +217,14 @@ void register_model(py::module_& module) {
         for (int i = 1; code.has_value() && i < kErrorCodeCount; ++i) {
           if (code_name(static_cast<ErrorCode>(i)) == *code) faults->code = static_cast<ErrorCode>(i);
         }
-        self.model->inject(std::move(faults));
+        return self.model->inject(std::move(faults));
       },
       py::arg("code"), py::arg("delay"), py::arg("rate"), py::arg("device_lost"),
-      "Makes this share of its requests fail with a code, or take so many seconds longer.");
-  type.def("inject_nothing", [](PyModel& self) { self.model->inject(nullptr); }, "Ends what inject began.");
+      "Makes this share of its requests fail with a code, or take so many seconds longer. False: something does "
+      "already.");
+  type.def(
+      "inject_nothing", [](PyModel& self) { static_cast<void>(self.model->inject(nullptr)); },
+      "Ends what inject began.");
   type.def("info", &info_of, "What is known of it, as a dict.");
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
   type.def(

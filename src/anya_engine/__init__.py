@@ -50,6 +50,8 @@ __all__ = [
     "BreakerPolicy",
     "Canary",
     "Cancelled",
+    "CircuitEvent",
+    "CircuitStats",
     "ConfigError",
     "DeadlineExceeded",
     "Default",
@@ -85,6 +87,7 @@ __all__ = [
     "RegistryExpired",
     "RegistryRollback",
     "RepositoryConfig",
+    "ResilienceStats",
     "Response",
     "RetryPolicy",
     "Revoked",
@@ -109,7 +112,7 @@ __all__ = [
 ]
 
 try:
-    from ._core import Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
+    from ._core import CircuitEvent, CircuitStats, Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
     from ._engine import Engine
     from ._info import (
         Attempt,
@@ -118,6 +121,7 @@ try:
         MetricEvidence,
         ModelHealth,
         ModelInfo,
+        ResilienceStats,
         Response,
         RolloutEvent,
         RolloutStatus,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from os import PathLike
 from pathlib import Path
 
@@ -169,7 +170,7 @@ class Control:
         Raises:
             ModelNotFound: No such model.
         """
-        return self._deployments.status(name)
+        return dataclasses.replace(self._deployments.status(name), circuits=self._models.circuits(name))
 
     def reset_run_times(self, name: str | None = None) -> None:
         """Forget what runs were learned to take; what was measured at load stands again, and learning goes on.

@@ -712,9 +712,9 @@ class Model:
         delay: typing.SupportsFloat | typing.SupportsIndex,
         rate: typing.SupportsFloat | typing.SupportsIndex,
         device_lost: bool,
-    ) -> None:
+    ) -> bool:
         """
-        Makes this share of its requests fail with a code, or take so many seconds longer.
+        Makes this share of its requests fail with a code, or take so many seconds longer. False: something does already.
         """
     def inject_nothing(self) -> None:
         """

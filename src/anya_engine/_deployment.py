@@ -170,7 +170,7 @@ class CanaryDeployment(Deployment):
         """Give the new version the first share."""
         self.rollout = CanaryRollout(self.policy, now, _core.RolloutTally.edges())
         self._taken = self.tally.window_at(now) - 1
-        self._route()
+        self.reroute()
         self.note("start", self.rollout.why)
 
     def tick(self, now: float) -> None:
@@ -246,10 +246,11 @@ class CanaryDeployment(Deployment):
             super().roll_back(now, transition.why)
         else:
             self.state = "paused" if transition.move == "pause" else "progressing"
-            self._route()
+            self.reroute()
             self.note(transition.move, transition.why)
 
-    def _route(self) -> None:
+    def reroute(self) -> None:
+        """Let the two versions, as they are loaded now, share the keys."""
         self.table.route(
             self.name,
             Split(

@@ -44,7 +44,7 @@ class Deployments:
         wall: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._table = table
+        self.table = table
         self._callbacks = callbacks
         self._clock = clock
         self._wall = wall
@@ -59,7 +59,7 @@ class Deployments:
         """See `Engine.deploy`."""
         if not isinstance(strategy, (BlueGreen, Canary, Shadow)):
             check.refuse("strategy", "must be an anya.BlueGreen, an anya.Canary or an anya.Shadow", strategy)
-        new = self._table.model(name, version)
+        new = self.table.model(name, version)
         if isinstance(strategy, BlueGreen) and strategy.compare:
             with self._changed:
                 self._check(name, new, strategy)
@@ -67,7 +67,7 @@ class Deployments:
                 "rollout model=%s version=%s %s",
                 name,
                 version,
-                compare(self._table, name, new, strategy, self._callbacks),
+                compare(self.table, name, new, strategy, self._callbacks),
             )
         with self._changed:
             before, stable = self._check(name, new, strategy)
@@ -93,7 +93,7 @@ class Deployments:
         with self._changed:
             deployment = self._latest.get(name)
             if deployment is None or (back := deployment.rollback_to()) is None:
-                self._table.stable(name)  # an unknown name is refused as such
+                self.table.stable(name)  # an unknown name is refused as such
                 raise ConfigError(self._nothing_to_roll_back(name, deployment), field="name", value=name)
             deployment.roll_back(self._clock(), f"rolled back to {back} by hand")
             self._changed.notify()
@@ -124,7 +124,7 @@ class Deployments:
         with self._changed:
             deployment = self._latest.get(name)
             if deployment is None:
-                self._table.stable(name)
+                self.table.stable(name)
             if isinstance(deployment, CanaryDeployment) and deployment.in_progress:
                 if metric not in deployment.own:
                     check.refuse(
@@ -136,14 +136,14 @@ class Deployments:
         """See `Engine.record`."""
         count = check.integer("count", count, 1, 1_000_000)
         with self._changed:
-            stable = self._table.stable(name)
-            source = self._table.source(name, stable.version)
+            stable = self.table.stable(name)
+            source = self.table.source(name, stable.version)
             if source is None:
                 check.refuse("name", "a model from bytes has no place to record beside", name)
             path = recorded_path(source)
             names = [spec[0] for spec in stable.info()["inputs"]]
-            self._table.tap(name, Recorder(path, names, count, lambda: self._table.tap(name, None)))
-            self._table.recording(name, path)
+            self.table.tap(name, Recorder(path, names, count, lambda: self.table.tap(name, None)))
+            self.table.recording(name, path)
             return path
 
     def status(self, name: str) -> RolloutStatus:
@@ -152,8 +152,15 @@ class Deployments:
             deployment = self._latest.get(name)
             if deployment is not None:
                 return deployment.status()
-        stable = self._table.stable(name).version
+        stable = self.table.stable(name).version
         return RolloutStatus(name=name, state="idle", stable=stable, weights={stable: 100.0})
+
+    def reroute(self, name: str) -> None:
+        """A version of this name was opened again: a canary in progress must not ask the old one."""
+        with self._changed:
+            deployment = self._latest.get(name)
+            if isinstance(deployment, CanaryDeployment) and deployment.in_progress:
+                deployment.reroute()
 
     def withdraw(self, name: str, version: str | None) -> None:
         """A version is about to be unloaded by hand: end what depends on it."""
@@ -163,7 +170,7 @@ class Deployments:
                 return
             if version is None:
                 if isinstance(deployment, ShadowDeployment):
-                    self._table.tap(name, None)
+                    self.table.tap(name, None)
                 del self._latest[name]
                 return
             if deployment.in_progress and version == deployment.new:
@@ -226,7 +233,7 @@ class Deployments:
                 field="name",
                 value=name,
             )
-        stable = self._table.stable(name)
+        stable = self.table.stable(name)
         if stable.version == new.version:
             raise ConfigError(
                 f"version '{new.version}' of model '{name}' serves already", field="version", value=new.version
@@ -237,25 +244,25 @@ class Deployments:
 
     def _make(self, name: str, old: str, new: str, strategy: Strategy) -> Deployment:
         if isinstance(strategy, BlueGreen):
-            return BlueGreenDeployment(self._table, name, old, new, strategy, self._wall)
+            return BlueGreenDeployment(self.table, name, old, new, strategy, self._wall)
         if isinstance(strategy, Shadow):
             mirror = Mirror(
-                self._table.model(name, new),
+                self.table.model(name, new),
                 self._callbacks,
                 self._draw,
                 share=strategy.share,
                 rtol=strategy.rtol,
                 atol=strategy.atol,
             )
-            return ShadowDeployment(self._table, name, old, new, strategy, mirror, self._wall)
+            return ShadowDeployment(self.table, name, old, new, strategy, mirror, self._wall)
         self._number += 1
         salt = salt_of(name, new, self._number, _core.key_position)
-        return CanaryDeployment(self._table, name, old, new, strategy, salt, self._draw, self._wall)
+        return CanaryDeployment(self.table, name, old, new, strategy, salt, self._draw, self._wall)
 
     def _in_progress(self, name: str, what: str) -> Deployment:
         deployment = self._latest.get(name)
         if deployment is None or not deployment.in_progress:
-            self._table.stable(name)
+            self.table.stable(name)
             raise ConfigError(f"there is no rollout of model '{name}' in progress to {what}", field="name", value=name)
         return deployment
 
@@ -281,7 +288,7 @@ class Deployments:
 
     def _unload(self, name: str, version: str) -> None:
         try:
-            self._table.unload(name, version)
+            self.table.unload(name, version)
         except (ModelNotFound, ConfigError) as error:
             _log.info("rollout model=%s version=%s stays as it is: %s", name, version, error)
 

@@ -23,6 +23,7 @@ from ._guard import Guarded, strict, submitted
 from ._info import EngineStats, Health, ModelHealth, Response, response_of
 from ._model_table import ModelTable
 from ._recoveries import Asked
+from ._repairs import Repairs
 from ._runtime import find_runtime
 from ._watch import Watch
 from .config import EngineConfig
@@ -105,9 +106,13 @@ class Engine(Control, Configurable):
         self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
         self._models = ModelTable(self._core, library, config.models)
         self._deployments = Deployments(self._models, self._callbacks.queue)
+        self._repairs = Repairs(self._models, self._deployments.reroute)
+        self._models.on_device = self._repairs.begin
         self._begin_plans()
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, self._deployments, self._watches)
+        self._finalizer = weakref.finalize(
+            self, _shut, self._core, self._callbacks, self._deployments, self._watches, self._repairs
+        )
         try:
             self._applier.apply(config)
         except ApplyError as error:
@@ -239,7 +244,7 @@ class Engine(Control, Configurable):
         models: dict[tuple[str, str], _core.ModelStats] = {}
         for model in self._core.stats():
             models.setdefault((model.name, model.version), model)
-        return EngineStats(models=tuple(models.values()))
+        return EngineStats(models=tuple(models.values()), resilience=self._models.recoveries.stats())
 
     def collector(self) -> Collector:
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
@@ -258,7 +263,7 @@ class Engine(Control, Configurable):
         models = {
             name: self._model_health(self._models.stable(name))
             if ready
-            else ModelHealth(ready=False, version=self._models.stable(name).version, reason=reason)
+            else ModelHealth(live=False, ready=False, version=self._models.stable(name).version, reason=reason)
             for name in list(self._models.serving)
         }
         for name, _ in list(self._models.loading):
@@ -266,7 +271,8 @@ class Engine(Control, Configurable):
         waiting = [name for name, model in models.items() if not model.ready]
         if ready and waiting:
             reason = f"not ready: {', '.join(sorted(waiting))}"
-        return Health(live=ready, ready=ready and not waiting, reason=reason, models=models)
+        live = ready and all(model.live for model in models.values())
+        return Health(live=live, ready=ready and not waiting, reason=reason, models=models)
 
     # ---- the end
 
@@ -296,7 +302,15 @@ class Engine(Control, Configurable):
 
     def _model_health(self, model: _core.Model) -> ModelHealth:
         stats = model.stats()
+        if stats.failed:
+            return self._repairs.health(model.name, model.version)
         reason = ""
+        if stats.circuit is not None and stats.circuit.state != "closed":
+            self._models.recoveries.look(model)
+            reason = f"the circuit breaker is {stats.circuit.state.replace('_', ' ')}"
+            if not self._models.config_of(model.name, model.version).fallback:
+                return ModelHealth(ready=False, version=model.version, reason=reason)
+            reason += "; its fallbacks answer"
         if stats.stuck_runs:
             reason = f"{stats.stuck_runs} of {stats.instances} instances are stuck in runs that were told to stop"
         if stats.stuck_runs > self._stuck.get(model, 0):
@@ -308,11 +322,15 @@ class Engine(Control, Configurable):
         self._models.not_found(name, version)
 
 
-def _shut(core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch]) -> None:
+def _shut(
+    core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch], repairs: Repairs
+) -> None:
     for watch in watches:
         watch.end()
     deployments.stop()
+    repairs.stop()
     core.close()
+    deployments.table.recoveries.timer.stop()
     for watch in watches:
         watch.stop()
     callbacks.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -47,7 +48,11 @@ class Guarded(Router):
         # Who is asked in its place while the breaker is open, without making an error of each refusal first.
         first = links[0] if links and config.breaker and not isinstance(target, Router) else None
         self._around = first if isinstance(first, Fallback) else None
-        self._known: tuple[Any, bool] = (None, False)  # who that was last, and whether it takes and gives the same
+        # Who that was last, and whether it takes and gives the same.
+        self._known: tuple[Callable[[], Any], bool] = (
+            lambda: None,
+            False,
+        )
         self._pick: Callable[[object], Any] | None = target.pick if isinstance(target, Router) else None
         self.strict: Guarded = self if strict else Guarded(target, config, recoveries, strict=True)
 
@@ -76,8 +81,8 @@ class Guarded(Router):
         detour = None
         try:
             other = self._recoveries.stable(link.model)
-            if other is not self._known[0]:
-                self._known = (other, self._recoveries.are_alike(link, model, other))
+            if other is not self._known[0]():
+                self._known = (weakref.ref(other), self._recoveries.are_alike(link, model, other))
             if self._known[1]:
                 return other.infer(*request)
         except AnyaError as error:

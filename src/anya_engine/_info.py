@@ -12,7 +12,7 @@ from ._frozen import FrozenMapping
 if TYPE_CHECKING:
     import numpy as np
 
-    from ._core import ModelStats
+    from ._core import CircuitStats, ModelStats
 
 __all__ = [
     "Attempt",
@@ -21,6 +21,7 @@ __all__ = [
     "MetricEvidence",
     "ModelHealth",
     "ModelInfo",
+    "ResilienceStats",
     "Response",
     "RolloutEvent",
     "RolloutStatus",
@@ -169,14 +170,36 @@ _NOTHING: Mapping[str, int] = FrozenMapping()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ResilienceStats:
+    """What was done about failures of a version.
+
+    Attributes:
+        name: The model.
+        version: Its version.
+        attempts: By number of the attempt and result: "ok", "error", or "fallback" where they ended with another
+            answer. A first attempt that goes well is not counted here.
+        fallbacks: Links that were gone on to, by link and code of the error before it.
+        budget_tokens: Retries in hand; None without a `RetryPolicy`.
+    """
+
+    name: str
+    version: str
+    attempts: Mapping[tuple[int, str], int]
+    fallbacks: Mapping[tuple[str, str], int]
+    budget_tokens: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
     """Counters of everything loaded, read model by model.
 
     Attributes:
         models: One entry per loaded version.
+        resilience: One entry per version that has a `retry`, a `fallback` or a `breaker`, in the same order.
     """
 
     models: tuple[ModelStats, ...]
+    resilience: tuple[ResilienceStats, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +207,15 @@ class ModelHealth:
     """Whether a model answers.
 
     Attributes:
-        ready: It takes requests, and an instance of it can run them.
+        live: It can work in this process. False: its device is lost and it could not be opened again; a process that is
+            started anew may have the device.
+        ready: It takes requests, and an instance of it can run them; or its fallbacks answer while its circuit breaker
+            is open.
         version: The version that serves; None when there is none.
         reason: Why it is not ready, or which of its instances cannot run; "" when all is well.
     """
 
+    live: bool = True
     ready: bool
     version: str | None
     reason: str
@@ -199,7 +226,7 @@ class Health:
     """Whether the engine works; made for a service's own health endpoint.
 
     Attributes:
-        live: The engine can work in this process: it is not closed, and this is not a forked child.
+        live: The engine can work in this process: it is not closed, this is no forked child, and every model is live.
         ready: It is live, and every model takes requests. An engine without models is ready.
         reason: Why not; "" when all is well.
         models: Each model by name.
@@ -294,6 +321,7 @@ class RolloutStatus:
         shadow: What was compared; None when there is no shadow.
         rollback_to: The version that `rollback` would give the traffic to; None: there is none.
         events: What happened, oldest first; the last hundred.
+        circuits: The circuit breaker of each version that has one.
     """
 
     name: str
@@ -310,3 +338,4 @@ class RolloutStatus:
     shadow: ShadowReport | None = None
     rollback_to: str | None = None
     events: tuple[RolloutEvent, ...] = ()
+    circuits: Mapping[str, CircuitStats] = dataclasses.field(default_factory=dict)

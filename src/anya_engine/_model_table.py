@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from os import PathLike, fspath
 from pathlib import Path
@@ -28,11 +29,12 @@ from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
 from ._taps import Tap, TappedModel
 from .config import ModelConfig, Provider
-from .errors import ConfigError, ModelLoadError, ModelNotFound
+from .errors import AnyaError, ConfigError, ModelLoadError, ModelNotFound
 
 __all__ = ["ModelTable"]
 
 _log = logging.getLogger("anya_engine")
+_CPU = "CPUExecutionProvider"
 
 
 class ModelTable(PlannedTable):
@@ -53,8 +55,10 @@ class ModelTable(PlannedTable):
         self._lock = threading.Lock()  # of those who change something; not held while a model loads or drains
         self._stable: dict[str, _core.Model] = {}  # the version that serves its name, whoever else takes a share
         self._taps: dict[str, Tap] = {}
+        self._bytes: dict[Key, bytes] = {}  # what versions on a device were loaded from: it may be lost
         self.serving: dict[str, Target] = {}
         self.recoveries = Recoveries(self)
+        self.on_device: Callable[[], None] = lambda: None  # called when a version runs on more than the CPU
         self.loaded: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
         self._begin_plans(configs)
@@ -75,6 +79,8 @@ class ModelTable(PlannedTable):
             entry = Entry(key=key, source=origin, config=config, managed=False)
             with self._lock:
                 self._last_configs[name] = config
+                if isinstance(source, bytes) and config.providers != (_CPU,):
+                    self._bytes[key] = source
                 self.loaded = {**self.loaded, key: model}
                 self.entries = {**self.entries, key: entry}
                 if name not in self._stable:
@@ -91,9 +97,47 @@ class ModelTable(PlannedTable):
         origin = "bytes" if isinstance(source, bytes) else f"'{source}'"
         read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
         model = self._core.load(*key, source, core_options(config), read_schema)
-        if isinstance(source, str):
-            self._warm_up(model, source)
+        try:
+            self.recoveries.check(model, config)
+            if isinstance(source, str):
+                self._warm_up(model, source)
+        except BaseException:
+            model.unload()
+            raise
+        if model.info()["providers"] != (_CPU,):
+            self.on_device()
         return model
+
+    def reopen(self, key: Key) -> _core.Model:
+        """Open a version again as it was opened: after its device was lost, where need be on the CPU alone.
+
+        Raises:
+            AnyaError: It cannot be; `ConfigError` where it was loaded from bytes and nobody has kept them.
+        """
+        entry = self.entries.get(key)
+        source = (entry.source if entry is not None else None) or self._bytes.get(key)
+        if entry is None or source is None:
+            raise ConfigError(f"model '{':'.join(key)}' was loaded from bytes, which nobody has kept; load it again")
+        try:
+            return self.open(key, source, entry.config)
+        except AnyaError:
+            if not _has_cpu_after_others(entry.config.providers):
+                raise
+            return self.open(key, source, dataclasses.replace(entry.config, providers=(_CPU,)))
+
+    def replace(self, key: Key, old: _core.Model, new: _core.Model) -> bool:
+        """Let a version that was opened again take its own place, if it still has it."""
+        with self._lock:
+            if self.loaded.get(key) is not old:
+                return False
+            name = key[0]
+            self.loaded = {**self.loaded, key: new}
+            if self._stable.get(name) is old:
+                is_shared = self._is_shared(name)
+                self._stable[name] = new
+                if not is_shared:
+                    self._put(name, new)
+            return True
 
     def announce(self, key: Key, model: _core.Model) -> ModelInfo:
         """Say what has come in."""
@@ -119,6 +163,8 @@ class ModelTable(PlannedTable):
                 self.serving = {other: model for other, model in self.serving.items() if other != name}
                 self._last_configs.pop(name, None)
             self.loaded = left
+            for key in gone:
+                self._bytes.pop(key, None)
             self._forget(gone)
             stays = name in self._stable
         # Where nobody answers for the name any more, those on the way to it need not be waited for.
@@ -213,12 +259,8 @@ class ModelTable(PlannedTable):
         own = recorded_path(source)
         if own.exists():
             self.recording(model.name, own)
-        try:
-            if (path := self.requests(model.name)) is not None:
-                replay(model, path)
-        except BaseException:
-            model.unload()
-            raise
+        if (path := self.requests(model.name)) is not None:
+            replay(model, path)
 
     def _put(self, name: str, target: _core.Model | Split[_core.Model]) -> None:
         self.serving = {**self.serving, name: self._front(name, target)}
@@ -233,6 +275,11 @@ class ModelTable(PlannedTable):
             there += f" (labels: {labels})"
         message = f"model {name!r} has no version {version!r}; it has {there}"
         raise ModelNotFound(message, field="version", value=version)
+
+    def circuits(self, name: str) -> dict[str, _core.CircuitStats]:
+        """The circuit breakers of a name's versions."""
+        found = {key[1]: model.circuit() for key, model in self.loaded.items() if key[0] == name}
+        return {version: circuit for version, circuit in found.items() if circuit is not None}
 
     def reset_run_times(self, name: str | None) -> None:
         """See `Engine.reset_run_times`."""
@@ -282,6 +329,11 @@ class ModelTable(PlannedTable):
             max_batch_size=facts["max_batch_size"],
             load_seconds=facts["load_seconds"],
         )
+
+
+def _has_cpu_after_others(providers: Iterable[Provider]) -> bool:
+    names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
+    return len(names) > 1 and names[-1] == _CPU
 
 
 def _asks_for_cuda(providers: Iterable[Provider]) -> bool:

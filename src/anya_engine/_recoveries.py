@@ -11,16 +11,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from . import _core
-from ._fallback import Ask, GiveUp, Recovery, Retry, Stable, Step
-from ._info import Attempt, Response, response_of
+from ._attempts import attempt, give_up, shown, write
+from ._fallback import Ask, GiveUp, Recovery, Retry, Stable, Step, check_cycles
+from ._info import Attempt, ResilienceStats, Response, response_of
 from ._retry import RetryBudget
 from ._stand_in import Names, default_answer, named, other_inputs, other_outputs
 from ._timer import Timer
 from .config import ModelConfig
-from .errors import AnyaError, DeadlineExceeded, Overloaded, Unavailable
+from .errors import AnyaError, ConfigError, DeadlineExceeded, Overloaded, Unavailable
 from .resilience import Default, Fallback, LastGood, Link, RetryPolicy
 
 __all__ = ["Asked", "Call", "Recoveries", "Steps"]
@@ -124,7 +125,7 @@ class Recoveries:
             ask = asked
             try:
                 if isinstance(step, GiveUp):
-                    _give_up(tried)
+                    give_up(tried)
                 elif isinstance(step, Retry):
                     yield step.wait
                 elif isinstance(step.link, Stable):
@@ -140,7 +141,7 @@ class Recoveries:
                 if isinstance(step, GiveUp):
                     raise
                 error = failure
-                tried.append(_attempt(step, first, failure))
+                tried.append(attempt(step, first.version, failure))
                 continue
             left = deadline - self.clock()
             limit = self._table.config_of(call.name, call.version).max_timeout
@@ -232,7 +233,51 @@ class Recoveries:
             budget = self._budgets[model] = RetryBudget(policy)
         return budget
 
+    def check(self, model: _core.Model, config: ModelConfig) -> None:
+        """Refuse a chain that cannot work, as far as its models are there.
+
+        Raises:
+            ConfigError: It goes in a circle, a fallback does not match, a default does not fit.
+        """
+        chains = {name: self._table.config_of(name, version).links for name, version in self._table.loaded}
+        check_cycles({**chains, model.name: config.links})
+        names = self.names(model)
+        for index, link in enumerate(config.links):
+            try:
+                if isinstance(link, Fallback) and any(name == link.model for name, _ in self._table.loaded):
+                    other_outputs(link, None, names, self.names(self._table.stable(link.model)))
+                elif isinstance(link, Default) and not callable(link.outputs):
+                    default_answer(link, {}, None, names)
+            except ConfigError as error:
+                field = f"fallback[{index}].{error.field}"
+                raise ConfigError(f"model '{model.name}': {field}: {error}", field=field) from error
+
     # ---- what is told
+
+    def stats(self) -> tuple[ResilienceStats, ...]:
+        """What was done about failures, for each version whose configuration says anything of them."""
+        with self._lock:
+            attempts, fallbacks = dict(self.attempts), dict(self.fallbacks)
+        made = []
+        for (name, version), model in self._table.loaded.items():
+            config = self._table.config_of(name, version)
+            if config.retry is None and config.breaker is None and not config.fallback:
+                continue
+            self.look(model)
+            to = {(link, code): count for (*of, link, code), count in fallbacks.items() if of == [name, version]}
+            if model.turned_away_count:
+                around = (shown(Ask(config.links[0])), Unavailable.code)
+                to[around] = to.get(around, 0) + model.turned_away_count
+            made.append(
+                ResilienceStats(
+                    name=name,
+                    version=version,
+                    attempts={(n, how): count for (*of, n, how), count in attempts.items() if of == [name, version]},
+                    fallbacks=to,
+                    budget_tokens=None if config.retry is None else self.tokens(model, config.retry),
+                )
+            )
+        return tuple(made)
 
     def _note(
         self, first: _core.Model, tried: list[Attempt], recovery: Recovery, step: Step, deadline: float, plan: Plan
@@ -244,7 +289,7 @@ class Recoveries:
         if len(tried) == number:  # else a link has failed, which is no attempt of the model asked
             self._count(self.attempts, first.name, first.version, number, "error")
         if isinstance(step, Ask):
-            self._count(self.fallbacks, first.name, first.version, _shown(step), code)
+            self._count(self.fallbacks, first.name, first.version, shown(step), code)
         refused = isinstance(last.error, _REFUSALS)
         level = logging.DEBUG if refused else logging.WARNING
         if not refused:
@@ -257,12 +302,12 @@ class Recoveries:
             "version": last.version,
             "attempt": len(tried),
             "error": code,
-            "next": _shown(step),
+            "next": shown(step),
             "backoff": step.wait if isinstance(step, Retry) else 0.0,
             "remaining": None if deadline == math.inf else deadline - self.clock(),
             "budget": None if plan.retry is None else self.tokens(first, plan.retry),
         }
-        _write(level, "attempt", record)
+        write(level, "attempt", record)
 
     @staticmethod
     def _log_answer(answer: Any, model: _core.Model, tried: list[Attempt]) -> None:
@@ -270,7 +315,7 @@ class Recoveries:
         if _log.isEnabledFor(level):
             request = answer[1] if isinstance(answer, tuple) else None
             facts = {"request": request, "model": model.name, "version": model.version, "attempt": len(tried)}
-            _write(level, "attempt", {**facts, "error": "OK"})
+            write(level, "attempt", {**facts, "error": "OK"})
 
     def _count(self, counts: dict[Any, int], *key: Any) -> None:
         with self._lock:
@@ -288,7 +333,7 @@ class Recoveries:
         for event in new:
             level = logging.WARNING if event.to == "open" else logging.INFO
             facts = {"model": model.name, "version": model.version, "state": event.to}
-            _write(level, "circuit", {**facts, "calls": event.calls, "failed": event.failed, "slow": event.slow})
+            write(level, "circuit", {**facts, "calls": event.calls, "failed": event.failed, "slow": event.slow})
         if new and circuit.state != "closed":
             self._look_later(weakref.ref(model), circuit.opens_in)
 
@@ -314,66 +359,7 @@ def last_good(model: _core.Model, asked: Asked, max_age: float) -> tuple[dict[st
     raise Unavailable(f"there is no last good answer of '{model.name}' within {max_age:g} s", value=asked.tenant)
 
 
-class _Tried:
-    """The sentence of an exhausted chain, made when read; its facts are those of the first error."""
-
-    def __init__(self, first: Exception, attempts: tuple[Attempt, ...]) -> None:
-        self.first = first
-        self.attempts = attempts
-
-    def __str__(self) -> str:
-        each = "; ".join(
-            f"{number}. {attempt.model}{':' if attempt.version else ''}{attempt.version}: "
-            f"{getattr(attempt.error, 'code', type(attempt.error).__name__)}"
-            f"{f' ({attempt.error})' if number > 1 else ''}"
-            for number, attempt in enumerate(self.attempts, 1)
-        )
-        return f"{self.first}; tried: {each}"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.first, name)
-
-
-def _give_up(tried: list[Attempt]) -> NoReturn:
-    first = tried[0].error
-    assert first is not None
-    attempts = tuple(tried)
-    if len(tried) == 1 or not isinstance(first, AnyaError):
-        if isinstance(first, AnyaError):
-            first.attempts = attempts
-        raise first
-    raise type(first)(_Tried(first, attempts), attempts=attempts) from first
-
-
-def _attempt(step: Step, first: _core.Model, error: Exception) -> Attempt:
-    if isinstance(step, Ask) and isinstance(step.link, Fallback):
-        return Attempt(model=step.link.model, version="", error=error)
-    return Attempt(model=_shown(step), version=first.version if isinstance(step, Retry) else "", error=error)
-
-
-def _shown(step: Step) -> str:
-    """A step in a word."""
-    if not isinstance(step, Ask):
-        return "retry" if isinstance(step, Retry) else "give_up"
-    if isinstance(step.link, Fallback):
-        return step.link.model
-    return {Stable: "stable", LastGood: "last_good", Default: "default"}[type(step.link)]
-
-
 def _renamed(response: Response, names: Mapping[str, str] | None) -> Response:
     if names is None:
         return response
     return dataclasses.replace(response, outputs={ours: response.outputs[theirs] for ours, theirs in names.items()})
-
-
-def _write(level: int, event: str, record: dict[str, Any]) -> None:
-    """One structured record: `key=value` in the message, the same as data in `record.anya`."""
-    try:
-        words = " ".join(f"{key}={_short(value)}" for key, value in record.items())
-        _log.log(level, "%s %s", event, words, extra={"anya": {"event": event, **record}})
-    except Exception:  # noqa: BLE001, S110  # somebody's handler: it must not decide the outcome of a request
-        pass
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

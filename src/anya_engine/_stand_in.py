@@ -88,7 +88,7 @@ def default_answer(
         Exception: Whatever the function of a default raises.
     """
     values = link.outputs(inputs) if callable(link.outputs) else link.outputs
-    shapes = [np.shape(inputs[name]) for name, _, _ in asked.inputs[:1]]
+    shapes = [np.shape(inputs[name]) for name, _, _ in asked.inputs[:1] if name in inputs]
     rows = shapes[0][0] if shapes and shapes[0] else 1
     answer = {}
     for name, dtype, shape in asked.outputs:

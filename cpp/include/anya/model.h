@@ -96,8 +96,9 @@ class Model {
   [[nodiscard]] bool failed() const noexcept;              // its device is lost: all requests are refused
   [[nodiscard]] std::uint64_t succeeded() const noexcept;  // requests that ended well so far
   [[nodiscard]] Nanos expected_run() const noexcept;       // of one row; 0: nobody knows
-  // What goes wrong on purpose in runs from now on; null: nothing does. For rehearsals; costs nothing without.
-  void inject(std::shared_ptr<const Faults> faults);
+  // What goes wrong on purpose in runs from now on; null: nothing does. For rehearsals; costs nothing without. False:
+  // something does already, and still will.
+  bool inject(std::shared_ptr<const Faults> faults);
 
   // Drains: blocks until all that was accepted has ended. Idempotent. For Engine.
   void close() noexcept;

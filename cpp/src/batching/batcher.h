@@ -102,8 +102,9 @@ class Batcher {
   // Forgets what runs were learned to take; back to what was measured beforehand.
   void reset_run_times() noexcept;
 
-  // What goes wrong on purpose from now on; null: nothing does. Runs under way are not affected.
-  void inject(std::shared_ptr<const Faults> faults);
+  // What goes wrong on purpose from now on; null: nothing does. Runs under way are not affected. False: something does
+  // already, and still will.
+  bool inject(std::shared_ptr<const Faults> faults);
 
   // Fills the gauges and counters of this model.
   void read(ModelStats& stats) const;

@@ -62,10 +62,12 @@ Status Batcher::run_session(Instance& instance, std::span<Request* const> reques
                               : run_together(session_, instance, requests, setup_.predictable);
 }
 
-void Batcher::inject(std::shared_ptr<const Faults> faults) {
+bool Batcher::inject(std::shared_ptr<const Faults> faults) {
   const MutexLock lock(injecting_);
+  if (faults != nullptr && faults_ != nullptr) return false;
   faults_ = std::move(faults);
   faulty_.store(faults_ != nullptr, std::memory_order_relaxed);
+  return true;
 }
 
 // A run that befalls one of its requests befalls them all; the halves find out which it was.

@@ -205,7 +205,7 @@ std::optional<CircuitStats> Model::circuit() const { return impl_->batcher.circu
 bool Model::failed() const noexcept { return impl_->batcher.failed(); }
 std::uint64_t Model::succeeded() const noexcept { return impl_->batcher.succeeded(); }
 Nanos Model::expected_run() const noexcept { return impl_->batcher.expected_run(); }
-void Model::inject(std::shared_ptr<const Faults> faults) { impl_->batcher.inject(std::move(faults)); }
+bool Model::inject(std::shared_ptr<const Faults> faults) { return impl_->batcher.inject(std::move(faults)); }
 
 void Model::reset_run_times() noexcept { impl_->batcher.reset_run_times(); }
 
