@@ -49,9 +49,7 @@ class Future {
         recover_(std::move(recover)),
         is_promise_(is_promise) {}
   ~Future() {
-    if (request_ == nullptr) return;
-    if (!is_held_) request_->waiter = nullptr;
-    owner().pool.put(request_);
+    if (request_ != nullptr) let_go();
   }
   Future(const Future&) = delete;
   Future& operator=(const Future&) = delete;
@@ -96,6 +94,7 @@ class Future {
   [[nodiscard]] PyModel& owner() const { return model_of(model_.ptr()); }
   void await(std::optional<double> timeout);
   void settle();
+  void let_go() noexcept;
   void begin_recovery();
   void fulfil(Status status);
 
@@ -117,6 +116,13 @@ void Future::fulfil(Status status) {
   request_->status = std::move(status);
   CompletionQueue* const signal = request_->publish();
   if (signal != nullptr) signal->signal();
+}
+
+// The request may still be on its way to the callback thread, and find nobody there.
+void Future::let_go() noexcept {
+  PyRequest* const request = std::exchange(request_, nullptr);
+  if (!is_held_) request->waiter = nullptr;
+  owner().pool.put(request);
 }
 
 // REQUIRES: the request has ended, and nobody has begun.
@@ -189,8 +195,7 @@ void Future::settle() {
   PyRequest* const request = request_;
   if (answer_ || error_) {  // resolved
     code_ = request->status.code;
-    request_ = nullptr;
-    owner().pool.put(request);
+    let_go();
     return;
   }
   request->retain();
@@ -206,8 +211,7 @@ void Future::settle() {
     code_ = status.code;
     answer_ = std::move(answer);
     error_ = std::move(error);
-    request_ = nullptr;
-    owner().pool.put(request);
+    let_go();
   }
   owner().pool.put(request);
 }
