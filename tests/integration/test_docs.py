@@ -15,7 +15,12 @@ from onnx import TensorProto, helper
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "<!-- runs -->\n```python\n"
 #: Document -> the packages that its blocks need beyond the engine's own, and how many blocks there are at least.
-DOCUMENTS = {"README.md": ((), 2), "docs/embedding.md": (("fastapi", "httpx2"), 6), "docs/configuration.md": ((), 4)}
+DOCUMENTS = {
+    "README.md": ((), 2),
+    "docs/embedding.md": (("fastapi", "httpx2"), 6),
+    "docs/configuration.md": ((), 4),
+    "docs/resilience.md": ((), 1),
+}
 
 
 def ranker() -> bytes:

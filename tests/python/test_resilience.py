@@ -36,7 +36,7 @@ both_details = pytest.mark.parametrize("ask", [detailed, detailed_async])
 
 @pytest.fixture
 def guarded(engine: anya.Engine) -> Callable[..., anya.Engine]:
-    """guarded(**config): an engine with a model `m` of this configuration, and a `simple` one; y is x + x."""
+    """Makes an engine with a model `m` of this configuration, and a `simple` one; y is x + x."""
 
     def make(**config: Any) -> anya.Engine:
         engine.load("simple", MODELS["unnamed_batch"]())
@@ -48,7 +48,7 @@ def guarded(engine: anya.Engine) -> Callable[..., anya.Engine]:
 
 @pytest.fixture
 def records(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """records(): what was logged of attempts and circuits, as data."""
+    """What was logged of attempts and circuits, as data, when called."""
     with caplog.at_level(logging.INFO, "anya_engine"):
         yield lambda: [record.anya for record in caplog.records if hasattr(record, "anya")]
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why there is a budget: an outage played in virtual time, with the policies themselves and a server that can be late.
 
-The server takes 10 ms a request, in order of arrival; callers come 80 times a second and give up after a second, which the
-server does not know: what has waited too long is served in vain. For 15 s it stands still. A caller's failure is one that
-may be retried.
+The server takes 10 ms a request, in order of arrival; callers come 80 times a second and give up after a second, which
+the server does not know: what has waited too long is served in vain. For 15 s it stands still. A caller's failure is
+one that may be retried.
 """
 
 from __future__ import annotations
