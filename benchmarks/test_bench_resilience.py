@@ -105,7 +105,7 @@ def test_open_breaker(versus: Versus, engine: anya.Engine) -> None:
 
 @pytest.mark.parametrize("seconds", [15.0])
 def test_outage(versus: Versus, engine: anya.Engine, seconds: float) -> None:
-    """All runs fail for 15 s at 80 callers a second: 2 s after its end at least 99 % are answered, with the defaults."""
+    """All runs fail for 15 s at 80 callers a second: 2 s later 99 % are answered again, with the defaults."""
     logging.getLogger("anya_engine").setLevel(logging.CRITICAL)
     rate, after = (80, 5.0) if not versus.quick else (80, 0.3)
     config = anya.ModelConfig(retry=anya.RetryPolicy(), breaker=anya.BreakerPolicy())

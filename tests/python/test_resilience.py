@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from models.make_models import MODELS
-from python.support import HUNG, Ask, assert_at_rest, every_way, floats, stats_of, until
+from python.failures import QUICK, X, failing_once
+from python.support import Ask, assert_at_rest, every_way, stats_of, until
 
 import anya_engine as anya
 from anya_engine import testing
-
-X = floats(2, 3, seed=4)
-QUICK = anya.RetryPolicy(initial_backoff=0.001, max_backoff=0.002)
 
 
 def detailed(engine: anya.Engine, *arguments: Any, **more: Any) -> anya.Response:
@@ -35,39 +32,10 @@ both_details = pytest.mark.parametrize("ask", [detailed, detailed_async])
 
 
 @pytest.fixture
-def guarded(engine: anya.Engine) -> Callable[..., anya.Engine]:
-    """Makes an engine with a model `m` of this configuration, and a `simple` one; y is x + x."""
-
-    def make(**config: Any) -> anya.Engine:
-        engine.load("simple", MODELS["unnamed_batch"]())
-        engine.load("m", MODELS["unnamed_batch"](), config=anya.ModelConfig(**config))
-        return engine
-
-    return make
-
-
-@pytest.fixture
 def records(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """What was logged of attempts and circuits, as data, when called."""
     with caplog.at_level(logging.INFO, "anya_engine"):
         yield lambda: [record.anya for record in caplog.records if hasattr(record, "anya")]
-
-
-def failing_once(engine: anya.Engine, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The next request to `m` fails, and no other one; returns the waits as they come."""
-    waits: list[float] = []
-    held = testing.inject(engine, "m", error=anya.ExecutionError)
-    held.__enter__()
-    recoveries = engine._models.recoveries
-
-    def draw() -> float:
-        if not waits:
-            held.__exit__(None, None, None)
-        waits.append(0.5)
-        return 0.5
-
-    monkeypatch.setattr(recoveries, "draw", draw)
-    return waits
 
 
 @every_way
@@ -284,114 +252,6 @@ def test_a_breaker_closes_when_its_probes_are_well(guarded: Callable[..., anya.E
     assert engine.health().ready
     engine.stats()
     assert [record["state"] for record in records() if record["event"] == "circuit"] == ["open", "half_open", "closed"]
-
-
-@every_way
-def test_a_deadline_shorter_than_one_attempt(guarded: Callable[..., anya.Engine], ask: Ask) -> None:
-    """The time is over before the run: no retry, no other model, the default at once."""
-    engine = guarded(retry=QUICK, fallback=("simple", anya.Default({"y": 3})))
-    with testing.inject(engine, "m", delay=0.05):
-        np.testing.assert_array_equal(ask(engine, "m", X, timeout=0.005)["y"], np.full((2, 3), 3))
-    assert stats_of(engine, "simple").accepted == 0
-
-
-def test_a_future_can_be_cancelled_between_attempts(guarded: Callable[..., anya.Engine]) -> None:
-    """While it waits for its second attempt it ends as cancelled, once, and is not asked again."""
-    engine = guarded(retry=anya.RetryPolicy(initial_backoff=3600, max_backoff=3600))
-    called: list[bool] = []
-    with testing.inject(engine, "m", error=anya.ExecutionError):
-        engine._models.recoveries.draw = lambda: 0.99
-        future = engine.submit("m", X)
-        future.add_done_callback(lambda done: called.append(done.cancelled()))
-        until(lambda: stats_of(engine, "m").ended["EXECUTION_ERROR"] == 1, "first attempt")
-        assert not future.done()
-        with pytest.raises(TimeoutError):
-            future.result(0.001)
-        assert future.cancel()
-    assert future.cancelled() and not future.cancel()
-    until(lambda: called == [True], "callback")
-    with pytest.raises(anya.Cancelled):
-        future.result(HUNG)
-    assert stats_of(engine, "m").accepted == 1
-
-
-def test_a_task_can_be_cancelled_between_attempts(guarded: Callable[..., anya.Engine]) -> None:
-    """Likewise, awaited."""
-    engine = guarded(retry=anya.RetryPolicy(initial_backoff=3600, max_backoff=3600))
-    engine._models.recoveries.draw = lambda: 0.99
-
-    async def main() -> None:
-        task = asyncio.create_task(engine.infer_async("m", X))
-        while stats_of(engine, "m").ended["EXECUTION_ERROR"] == 0:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    with testing.inject(engine, "m", error=anya.ExecutionError):
-        asyncio.run(main())
-
-
-def test_closing_ends_what_waits_for_its_backoff() -> None:
-    """close() does not wait an hour: the next attempt is refused at once, the default answers."""
-    engine = anya.Engine()
-    policy = anya.RetryPolicy(initial_backoff=3600, max_backoff=3600)
-    config = anya.ModelConfig(retry=policy, fallback=(anya.Default({"y": 5}),))
-    engine.load("m", MODELS["unnamed_batch"](), config=config)
-    engine._models.recoveries.draw = lambda: 0.99
-    called = threading.Event()
-    with testing.inject(engine, "m", error=anya.ExecutionError):
-        future = engine.submit("m", X)
-        future.add_done_callback(lambda _: called.set())
-        until(lambda: stats_of(engine, "m").ended["EXECUTION_ERROR"] == 1, "first attempt")
-        engine.close()
-    np.testing.assert_array_equal(future.result(HUNG)["y"], np.full((2, 3), 5))
-    assert called.is_set()
-
-
-@every_way
-def test_what_waits_is_asked_again_as_it_was(
-    guarded: Callable[..., anya.Engine], ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever does not wait may change its arrays: the retry has what was given."""
-    engine = guarded(retry=QUICK)
-    failing_once(engine, monkeypatch)
-    mine = X.copy()
-    if ask.__name__ == "ask_submit":
-        future = engine.submit("m", mine)
-        mine[:] = 0
-        answer = future.result(HUNG)
-    elif ask.__name__ == "ask_async":
-
-        async def main() -> Any:
-            task = asyncio.create_task(engine.infer_async("m", mine))
-            await asyncio.sleep(0)
-            mine[:] = 0
-            return await task
-
-        answer = asyncio.run(main())
-    else:
-        answer = engine.infer("m", mine)
-    np.testing.assert_array_equal(answer["y"], X + X)
-
-
-def test_a_logging_handler_that_fails_decides_nothing(
-    guarded: Callable[..., anya.Engine], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its exception stays in the log's call."""
-
-    class Broken(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise ZeroDivisionError(record)
-
-    engine = guarded(retry=QUICK)
-    failing_once(engine, monkeypatch)
-    handler = Broken()
-    logging.getLogger("anya_engine").addHandler(handler)
-    try:
-        np.testing.assert_array_equal(engine.infer("m", X)["y"], X + X)
-    finally:
-        logging.getLogger("anya_engine").removeHandler(handler)
 
 
 def test_metrics_of_failures(guarded: Callable[..., anya.Engine]) -> None:
