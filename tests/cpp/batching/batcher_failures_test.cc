@@ -130,6 +130,8 @@ TEST(BatcherFailures, ALostDeviceFailsTheWholeBatchOnceAndNothingRunsAfterwards)
   machine.lost = true;
   EXPECT_EQ(machine.run(8), 0);
   EXPECT_EQ(machine.runs, Rows{8});  // no halves
+  EXPECT_EQ(machine.stats().splits, 0u);
+  EXPECT_EQ(machine.stats().ended[static_cast<std::size_t>(ErrorCode::kExecutionError)], 8u);
   EXPECT_TRUE(machine.batcher.failed());
   EXPECT_TRUE(machine.batcher.barred().code == ErrorCode::kUnavailable);
   EXPECT_EQ(machine.run(1), 0);
