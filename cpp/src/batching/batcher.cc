@@ -149,7 +149,9 @@ Status Batcher::check(const Request& request) const noexcept {
   return door_.check(request, now.waiting());
 }
 
-Status Batcher::refused_by_breaker() noexcept {
+Status Batcher::barred() noexcept {
+  if (failed()) return Status::failure(ErrorCode::kUnavailable, Reason::kDeviceFailed);
+  if (breaker_ == nullptr) return {};
   const Nanos left = breaker_->refuses(clock_.now());
   return left == 0 ? Status{} : Status::failure(ErrorCode::kUnavailable, Reason::kBreakerOpen, left);
 }

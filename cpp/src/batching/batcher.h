@@ -73,11 +73,9 @@ class Batcher {
     return now.waiting() == 0 && !now.closed();
   }
   // Why nobody may come in now, whatever the queue says: the device is lost, the circuit breaker is open.
-  [[nodiscard]] Status barred() noexcept {
-    if (failed()) return Status::failure(ErrorCode::kUnavailable, Reason::kDeviceFailed);
-    if (breaker_ == nullptr || breaker_->closed()) return {};
-    return refused_by_breaker();
-  }
+  [[nodiscard]] Status barred() noexcept;
+  // Whether it is worth asking: as a rule it is not.
+  [[nodiscard]] bool may_be_barred() const noexcept { return failed() || (breaker_ != nullptr && !breaker_->closed()); }
   [[nodiscard]] std::optional<CircuitStats> circuit() const {
     return breaker_ == nullptr ? std::nullopt : std::optional(breaker_->read(clock_.now()));
   }
@@ -124,7 +122,6 @@ class Batcher {
   void run(Instance& instance, std::span<Request* const> requests, Stop stop) noexcept;
   void refuse(std::span<Request* const> requests) noexcept;
   [[nodiscard]] Status no_place(int level, Gate::View now) const noexcept;
-  [[nodiscard]] Status refused_by_breaker() noexcept;
   void began(Request& request) noexcept {
     request.batcher = this;
     if (breaker_ != nullptr) request.breaker_tag = breaker_->began();

@@ -116,8 +116,14 @@ Nanos Model::now() const noexcept { return impl_->shared->clock->now(); }
 
 Status Model::admit(Request& request) noexcept {
   if (!impl_->shared->fork_guard.is_owner()) return Status::failure(ErrorCode::kUnavailable, Reason::kForked);
-  Status status = impl_->batcher.barred();
-  if (status.ok()) status = impl_->admission.check(request);
+  if (impl_->batcher.may_be_barred()) {
+    Status barred = impl_->batcher.barred();
+    if (!barred.ok()) {
+      impl_->batcher.count_refusal(barred.code);
+      return barred;
+    }
+  }
+  Status status = impl_->admission.check(request);
   if (status.ok()) {
     request.accepted_at = now();
     // As a rule it has no terms and nobody waits.
@@ -197,6 +203,7 @@ ModelStats Model::stats() const {
 }
 
 bool Model::turns_away() noexcept {
+  if (!impl_->batcher.may_be_barred()) return false;
   const Status status = impl_->batcher.barred();
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return !status.ok();
