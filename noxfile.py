@@ -7,15 +7,31 @@ what two sessions need of Debian: `relacy` and `memcheck`.
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import nox
+
+# nox reads this file by its path, so its folder is on no path of imports.
+sys.path.insert(0, str(Path(__file__).parent / "tests"))
+from building import (
+    BUILD,
+    JOBS,
+    PROJECT,
+    ROOT,
+    answer,
+    compilers,
+    configure,
+    ctest,
+    debian,
+    group,
+    install,
+    runtime_library,
+    sources,
+)
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
@@ -23,82 +39,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "typing", "tests", "stubs"]
 
-ROOT = Path(__file__).parent
-BUILD = ROOT / "build"
-PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-JOBS = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(len(os.sched_getaffinity(0)))
-# What the extension is made of: a wheel older than one of these is built anew.
-WHEEL_SOURCES = ("CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE", "cpp", "bindings", "src")
 CPP_FOLDERS = ("cpp", "bindings", "tests/cpp", "tests/linearizability", "tests/relacy", "benchmarks/cpp")
-
-
-def group(*names: str) -> list[str]:
-    """Return the requirements of dependency groups."""
-    return list(nox.project.dependency_groups(PROJECT, *names))
-
-
-def sources(*places: str) -> list[Path]:
-    """Return every file below these places that belongs to the project."""
-    files: list[Path] = []
-    for place in places:
-        path = ROOT / place
-        files += [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    return [each for each in files if "__pycache__" not in each.parts]
-
-
-def answer(session: nox.Session, code: str) -> str:
-    """Return what the session's Python prints for some code."""
-    return str(session.run("python", "-c", code, silent=True, log=False)).strip()
-
-
-def wheel_of(session: nox.Session) -> Path:
-    """Return an up-to-date wheel of the package for this Python; build it where there is none."""
-    tag = answer(session, "import sys; print('cp%d%d' % sys.version_info[:2])")
-    folder = BUILD / "wheels" / tag
-    newest = max(each.stat().st_mtime for each in sources(*WHEEL_SOURCES))
-    for wheel in folder.glob("*.whl"):
-        if wheel.stat().st_mtime > newest:
-            session.log(f"{wheel.relative_to(ROOT)} is up to date")
-            return wheel
-    shutil.rmtree(folder, ignore_errors=True)
-    session.install(*group("build"))
-    session.run(
-        *("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
-        *("--wheel-dir", str(folder), "-C", "cmake.define.ANYA_WERROR=ON", "."),
-        env={"CMAKE_BUILD_PARALLEL_LEVEL": JOBS},
-    )
-    return next(folder.glob("*.whl"))
-
-
-def install(session: nox.Session, *groups: str, extras: str = "cpu,tools") -> None:
-    """Install the package as its users get it, with extras, and what the session needs beside it."""
-    wheel = wheel_of(session)
-    session.install(f"{wheel}[{extras}]", *group(*groups))
-    # The version does not change between two builds, so pip would keep the old one.
-    session.install("--no-deps", "--force-reinstall", "--quiet", str(wheel))
-
-
-def runtime_library(session: nox.Session) -> str:
-    """Return the path of the session's libonnxruntime."""
-    capi = Path(answer(session, "import onnxruntime; print(onnxruntime.__file__)")).parent / "capi"
-    return str(next(capi.glob("libonnxruntime.so.*")))
-
-
-def ctest(session: nox.Session, folder: str, *options: str, arguments: Sequence[str] = ()) -> None:
-    """Configure, build and run the C++ tests in build/<folder>."""
-    build = BUILD / folder
-    session.run(
-        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DANYA_BUILD_TESTS=ON"),
-        *("-DANYA_BUILD_BINDINGS=OFF", "-DANYA_WERROR=ON", f"-DANYA_TEST_PYTHON={session.bin}/python"),
-        *options,
-        silent=True,
-    )
-    session.run("cmake", "--build", str(build), "--parallel", JOBS)
-    command = ["ctest", "--test-dir", str(build), "--output-on-failure", "--no-tests=error", *arguments]
-    fixed = ["setarch", platform.machine(), "-R"]
-    if "thread" in folder and shutil.which("setarch") and subprocess.run([*fixed, "true"], check=False).returncode == 0:
-        command = fixed + command  # ThreadSanitizer's fixed map of memory and randomised addresses do not agree
-    session.run(*command, external=True, env={"ANYA_TEST_ORT_LIBRARY": runtime_library(session)})
 
 
 @nox.session
@@ -106,6 +47,8 @@ def demo(session: nox.Session) -> None:
     """Build, install, and classify real files of this machine with a real model."""
     install(session, "demo")
     session.run("python", "docs/examples/magika_demo.py", *session.posargs)
+    if not session.posargs:
+        session.run("python", "docs/examples/cache_demo.py", "--files", "2000")
 
 
 @nox.session
@@ -137,11 +80,24 @@ def conformance(session: nox.Session) -> None:
     session.run("pytest", "tests/conformance", *session.posargs)
 
 
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Compare with other tools that speak our formats: signatures against `model_signing`, both ways."""
+    install(session, "test")
+    # It brings some 35 packages, which must not decide what ours are: an environment of its own.
+    tools = BUILD / "peers" / "bin"
+    session.run("python", "-m", "venv", str(tools.parent))
+    session.run(str(tools / "pip"), "install", "--quiet", *group("signing"), external=True)
+    session.run("pytest", "tests/peers", *session.posargs, env={"ANYA_MODEL_SIGNING": str(tools / "model_signing")})
+
+
 @nox.session(name="rollout-simulation")
 def rollout_simulation(session: nox.Session) -> None:
     """Play 2 000 rollouts of each kind: false rollbacks, found regressions, and the rules that fail there."""
     install(session, "test")
-    session.run("pytest", "tests/rollout", "-p", "no:cacheprovider", *session.posargs, env={"ANYA_ROLLOUTS": "2000"})
+    # -s: each scenario says how its rollouts ended. One of them takes minutes.
+    options = ("-s", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=3600")
+    session.run("pytest", "tests/rollout", *options, *session.posargs, env={"ANYA_ROLLOUTS": "2000"})
 
 
 @nox.session
@@ -149,23 +105,6 @@ def tests_cpp(session: nox.Session) -> None:
     """Run the C++ tests alone; nothing of Python is built. Arguments after `--` go to ctest."""
     session.install(*group("build", "models"))
     ctest(session, "tests", arguments=session.posargs)
-
-
-def debian(session: nox.Session, package: str, brings: str) -> None:
-    """See that a program or a header is there; else install the Debian package that brings it, or say which it is."""
-    if shutil.which(brings) or any(Path(root, "include", brings).exists() for root in ("/usr", "/usr/local")):
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        session.error(f"{brings} is missing: apt-get install {package}")
-    session.run("apt-get", "update", "--quiet", external=True, silent=True)
-    session.run("apt-get", "install", "--yes", "--quiet", package, external=True, silent=True)
-
-
-def compilers(library: str) -> str:
-    """Return the path of a library that belongs to the C++ compiler."""
-    compiler = os.environ.get("CXX", "c++")
-    done = subprocess.run([compiler, f"-print-file-name={library}"], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 @nox.session
@@ -178,8 +117,7 @@ def sanitize(session: nox.Session, kind: str) -> None:
     session.env["UBSAN_OPTIONS"] = "print_stacktrace=1"
     # ONNX Runtime is not instrumented: its own locking is half seen, and its threads would seem to race.
     session.env["TSAN_OPTIONS"] = "halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1"
-    # Warnings are held by the plain build; instrumented code makes GCC guess wrong about what is uninitialised.
-    # Lightly optimised, with line tables: the compiler takes most of the session's time.
+    # Warnings are held by the plain build: here GCC guesses wrong about what is uninitialised. Optimised as lightly.
     light = "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1"
     options = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", light, f"-DANYA_SANITIZE={kinds}", "-DANYA_WERROR=OFF")
     pybind = answer(session, "import pybind11; print(pybind11.get_cmake_dir())")
@@ -223,11 +161,7 @@ def relacy(session: nox.Session) -> None:
     debian(session, "relacy-dev", "relacy/relacy.hpp")
     session.install(*group("build"))
     build = BUILD / "relacy"
-    session.run(
-        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DANYA_RELACY=ON", "-DANYA_WERROR=ON"),
-        "-DANYA_BUILD_BINDINGS=OFF",
-        silent=True,
-    )
+    configure(session, build, "-DANYA_RELACY=ON", "-DANYA_WERROR=ON", "-DANYA_BUILD_BINDINGS=OFF")
     session.run("cmake", "--build", str(build), "--parallel", JOBS, "--target", "anya_relacy")
     for model in sorted((ROOT / "tests" / "relacy").glob("*_model.cc")):
         session.run(str(build / "tests" / "relacy" / model.stem), *session.posargs, external=True)
@@ -276,9 +210,7 @@ def lint(session: nox.Session) -> None:
 def tidy(session: nox.Session) -> None:
     """Read the C++ with clang-tidy; slow. Arguments after `--` are the files, default all sources."""
     session.install(*group("build", "tidy"))
-    session.run(
-        *("cmake", "-S", str(ROOT), "-B", str(BUILD / "tidy"), "-G", "Ninja", "-DANYA_BUILD_BINDINGS=OFF"), silent=True
-    )
+    configure(session, BUILD / "tidy", "-DANYA_BUILD_BINDINGS=OFF")
     files = session.posargs or [str(each) for each in sources("cpp/src") if each.suffix == ".cc"]
     session.run("clang-tidy", "--quiet", "-p", str(BUILD / "tidy"), "--warnings-as-errors=*", *files)
 
@@ -307,9 +239,9 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz tensor descriptors and schema.toml under atheris, half a minute each; `-- --seconds 600`: ten."""
+    """Fuzz descriptors, schema.toml and what is signed under atheris, half a minute each; `-- --seconds 600`: ten."""
     install(session, "fuzz", extras="cpu")
-    for target in ("descriptors", "schema"):
+    for target in ("descriptors", "schema", "bundle", "statement", "registry"):
         session.run("python", "tests/fuzz/run.py", target, *session.posargs)
 
 
@@ -338,12 +270,9 @@ def budget(session: nox.Session) -> None:
     build = BUILD / "budget"
     pybind11 = answer(session, "import pybind11; print(pybind11.get_cmake_dir())")
     # The wheel's optimisation with line tables; a Release build would be stripped of them.
-    session.run(
-        *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"),
-        *("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O3 -DNDEBUG -g1", "-DANYA_LTO=ON", "-DANYA_BUILD_MARKS=ON"),
-        *(f"-DPython_EXECUTABLE={session.bin}/python", f"-Dpybind11_DIR={pybind11}"),
-        silent=True,
-    )
+    wheels = ("-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O3 -DNDEBUG -g1", "-DANYA_LTO=ON")
+    found = (f"-DPython_EXECUTABLE={session.bin}/python", f"-Dpybind11_DIR={pybind11}")
+    configure(session, build, *wheels, "-DANYA_BUILD_MARKS=ON", *found)
     session.run("cmake", "--build", str(build), "--parallel", JOBS, "--target", "_core", "callgrind_marks")
     package = build / "package" / "anya_engine"
     shutil.rmtree(package, ignore_errors=True)

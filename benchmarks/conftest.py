@@ -30,10 +30,11 @@ _COMPARISONS = pytest.StashKey[list[interleave.Comparison]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The two options of this folder."""
+    """The options of this folder."""
     group = parser.getgroup("anya benchmarks")
     group.addoption("--enforce", action="store_true", help="a missed bar fails the benchmark")
     group.addoption("--record", action="store_true", help="write the results to benchmarks/results/")
+    group.addoption("--long", action="store_true", help="versions come and go for three minutes instead of half a one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,6 +57,12 @@ def engine() -> Iterator[anya.Engine]:
     """An engine with the defaults a user gets."""
     with anya.Engine() as opened:
         yield opened
+
+
+@pytest.fixture
+def long(pytestconfig: pytest.Config) -> bool:
+    """Whether what can be measured for long is."""
+    return bool(pytestconfig.getoption("--long"))
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def build_programs() -> Path:
         options += ["-G", "Ninja", "-DANYA_BUILD_BINDINGS=OFF", "-DANYA_LTO=ON"]  # as the wheel is built
     jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(len(os.sched_getaffinity(0)))
     _run("cmake", "-S", str(ROOT), "-B", str(build), *options)
-    _run("cmake", "--build", str(build), "--parallel", jobs, "--target", "batcher_bench", "hop_bench")
+    _run("cmake", "--build", str(build), "--parallel", jobs, "--target", "batcher_bench", "cache_bench", "hop_bench")
     return build / "benchmarks" / "cpp"
 
 
@@ -39,6 +39,12 @@ def batcher_round(programs: Path, library: str, model: Path, seconds: float) -> 
     answer: Mapping[str, Mapping[str, float]] = json.loads(
         _run(str(programs / "batcher_bench"), library, str(model), str(seconds))
     )
+    return answer
+
+
+def cache_round(programs: Path, seconds: float) -> Mapping[str, Mapping[str, float]]:
+    """One round of cache_bench. Raises when an answer was wrong."""
+    answer: Mapping[str, Mapping[str, float]] = json.loads(_run(str(programs / "cache_bench"), str(seconds)))
     return answer
 
 

@@ -197,11 +197,13 @@ def test_a_refusal_is_cheap(versus: Versus, engine: anya.Engine) -> None:
     sides = {
         "rule": lambda: {"us": refusals(lambda: engine.infer("tiny", wrong), anya.InvalidInput, calls)},
         "full": lambda: {"us": refusals(lambda: engine.infer("slow", one), anya.Overloaded, calls)},
+        "submit": lambda: {"us": refusals(lambda: engine.submit("slow", one), anya.Overloaded, calls)},
     }
     took = versus.measure(in_turn(sides))
     waiting.cancel()
     running.cancel()
-    for side, words in (("rule", "by a wrong shape"), ("full", "by a full queue")):
+    sentences = {"rule": "by a wrong shape", "full": "by a full queue", "submit": "of submit by a full queue"}
+    for side, words in sentences.items():
         versus.compare(
             f"a refusal {words}, of 3 us",
             took[side]["us"],

@@ -17,8 +17,10 @@ namespace py = pybind11;
 void register_errors(py::module_& module);
 void register_rules(py::module_& module);  // before the options, which hold rules
 void register_options(py::module_& module);
+void register_trust(py::module_& module);
 void register_stats(py::module_& module);
-void register_model(py::module_& module);    // before the engine, whose signatures name it
+void register_model(py::module_& module);  // before the engine, whose signatures name it
+void register_cache(py::module_& module);
 void register_rollout(py::module_& module);  // before the model, which counts for one
 void register_engine(py::module_& module);
 void register_future(py::module_& module);

@@ -46,6 +46,7 @@ class EventLoop {
  private:
   bool is_alone_in_turn() const noexcept;
   void go_in_alone(PyRequest* request);
+  void await_other(PyRequest* request);
   bool plan_flush();
   bool ran_here(Model& model);
   void settle_and_keep(PyRequest* request, const Status& status);
@@ -58,6 +59,7 @@ class EventLoop {
   std::size_t outstanding_ = 0;
   unsigned long stepping_ = 0;  // a thread's identity; 0: none
   bool flush_planned_ = false;
+  int at_once_in_a_row_ = 0;
   Nanos answered_at_once_ = 0;  // when a call was last answered without its task having waited
   py::object loop_, call_soon_, flush_;
   py::object ready_;  // asyncio's own list of what is left of this turn; None where a loop has none to show

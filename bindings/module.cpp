@@ -6,7 +6,9 @@ PYBIND11_MODULE(_core, module) {
   anya::python::register_errors(module);
   anya::python::register_rules(module);
   anya::python::register_options(module);
+  anya::python::register_trust(module);
   anya::python::register_stats(module);
+  anya::python::register_cache(module);
   anya::python::register_rollout(module);
   anya::python::register_model(module);
   anya::python::register_engine(module);

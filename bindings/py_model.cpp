@@ -12,6 +12,7 @@
 namespace anya::python {
 namespace {
 
+constexpr std::size_t kReleaseFrom = std::size_t{64} << 10U;  // a copy or a hash of about 5 us
 constexpr double kLongestTimeout = 1e9;  // seconds, about 31 years: beyond it a deadline is a mistake
 
 py::object interned(const std::string& name) {
@@ -193,10 +194,64 @@ bool place_outputs(PyModel& model, PyRequest& request) {
   return true;
 }
 
+// From here on the request is in, or ready to be run. False: Python's error is set.
+bool ask_cache(PyModel& model, PyRequest& request, Inputs inputs, Model::Caching caching) {
+  std::size_t bytes = request.text_bytes;
+  for (const TensorView& input : request.inputs) bytes += input.bytes;
+  const auto unlocked = [&](auto&& body) {
+    if (bytes < kReleaseFrom) return body();
+    py::gil_scoped_release release;
+    return body();
+  };
+  if (!place_outputs(model, request)) return false;
+  if (const Status status = unlocked([&] { return model.model->find_answer(request, caching); }); !status.ok()) {
+    set_error(status, model.model->info(), request.id);
+    return false;
+  }
+  if (request.ended()) return true;
+  if (caching == Model::Caching::kUse || caching == Model::Caching::kFresh)
+    unlocked([&] { return model.model->join(request, inputs == Inputs::kSnapshot); });
+  return true;
+}
+
+// The arrays of an answer that others share: copies, so that whoever writes into them changes nobody's.
+PyObject* copy_outputs(const PyRequest& request) {
+  const PyModel& model = *request.model;
+  PyObject* const dict = PyDict_New();
+  if (dict == nullptr) return nullptr;
+  for (std::size_t i = 0; i < request.output_indices.size(); ++i) {
+    const std::uint32_t index = request.output_indices[i];
+    OutputBuffer output = request.answer->outputs()[i];
+    PyObject* array = nullptr;
+    if (output.dtype == DType::kString) {
+      array = wrap_output(output, model.output_types[index]);
+    } else {
+      void* data = nullptr;
+      array = new_array(model.output_types[index], output.shape, &data);
+      if (array != nullptr && output.bytes >= kReleaseFrom) {
+        py::gil_scoped_release release;
+        std::memcpy(data, output.data, output.bytes);
+      } else if (array != nullptr && output.bytes > 0) {
+        std::memcpy(data, output.data, output.bytes);
+      }
+    }
+    const int set = array == nullptr ? -1 : PyDict_SetItem(dict, model.output_names[index].ptr(), array);
+    Py_XDECREF(array);
+    if (set != 0) {
+      Py_DECREF(dict);
+      return nullptr;
+    }
+  }
+  return dict;
+}
+
 }  // namespace
 
 PyModel::PyModel(py::object engine_object, std::shared_ptr<Model> loaded)
-    : engine(std::move(engine_object)), pool(engine.cast<PyEngine&>().pool), model(std::move(loaded)) {
+    : engine(std::move(engine_object)),
+      pool(engine.cast<PyEngine&>().pool),
+      model(std::move(loaded)),
+      has_cache(model->has_cache()) {
   for (const TensorSpec& spec : model->schema().inputs) {
     input_names.push_back(interned(spec.name));
     checked.push_back(model->checks_values(input_names.size() - 1) ? 1 : 0);
@@ -206,6 +261,13 @@ PyModel::PyModel(py::object engine_object, std::shared_ptr<Model> loaded)
     output_names.push_back(interned(spec.name));
     output_types.push_back(numpy_type(spec.dtype));
   }
+}
+
+PyModel::~PyModel() {
+  if (model.use_count() > 1 && twin_of == nullptr) return;
+  const py::gil_scoped_release release;  // a session takes as long as its memory is large
+  model.reset();
+  twin_of.reset();
 }
 
 std::uint64_t key_hash(PyObject* key, std::uint64_t salt) {
@@ -218,7 +280,8 @@ std::uint64_t key_hash(PyObject* key, std::uint64_t salt) {
   return bytes == nullptr ? 0 : Engine::key_hash({bytes, static_cast<std::size_t>(size)}, salt);
 }
 
-PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* arguments, Inputs inputs) {
+PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* arguments, Inputs inputs,
+                        Model::Caching caching) {
   PyRequest* const request = model.pool.get();
   request->model = &model;
   request->tally = model.tally.get();
@@ -232,7 +295,8 @@ PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* argumen
       set_error(status, model.model->info(), request->id);
       return false;
     }
-    return place_inputs(model, *request, inputs == Inputs::kSnapshot) && place_outputs(model, *request);
+    if (!place_inputs(model, *request, inputs == Inputs::kSnapshot)) return false;
+    return model.has_cache ? ask_cache(model, *request, inputs, caching) : place_outputs(model, *request);
   };
   bool ready = false;
   try {
@@ -248,6 +312,7 @@ PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* argumen
 }
 
 PyObject* take_outputs(PyRequest& request) {
+  if (request.answer != nullptr) return copy_outputs(request);
   const PyModel& model = *request.model;
   PyObject* const answer = PyDict_New();
   if (answer == nullptr) return nullptr;

@@ -30,15 +30,20 @@ struct PyEngine {
 // A loaded version as Python holds it, with what each call needs looked up once.
 struct PyModel {
   PyModel(py::object engine_object, std::shared_ptr<Model> loaded);
+  PyModel(const PyModel&) = default;
+  ~PyModel();  // GIL held; the last to let go of a version frees it without
 
   py::object engine;  // keeps the pool alive
   RequestPool& pool;
   std::shared_ptr<Model> model;
-  std::vector<py::object> input_names;   // interned
-  std::vector<py::object> output_names;  // interned
-  std::vector<char> checked;             // per input: its values are looked at
-  std::vector<py::object> output_types;  // NumPy dtypes; None for strings, which come as object arrays of str
-  std::shared_ptr<RolloutTally> tally;   // counts what is asked through this object; null: nobody does
+  std::shared_ptr<Model> twin_of;  // null: it is no twin
+  bool has_cache;
+  Model::Caching caching = Model::Caching::kUse;  // of what is asked through this object
+  std::vector<py::object> input_names;            // interned
+  std::vector<py::object> output_names;           // interned
+  std::vector<char> checked;                      // per input: its values are looked at
+  std::vector<py::object> output_types;           // NumPy dtypes; None for strings, which come as object arrays of str
+  std::shared_ptr<RolloutTally> tally;            // counts what is asked through this object; null: nobody does
   std::uint8_t tally_arm = 0;
   std::uint64_t turned_away = 0;  // protected by the GIL
 };
@@ -50,9 +55,12 @@ inline constexpr Py_ssize_t kCallArguments = 6;
 // `snapshot`: the caller does not wait, so its arrays are copied.
 enum class Inputs : std::uint8_t { kBorrow, kSnapshot };
 
-// Parses, admits and prepares a request. Null: Python's error is set, nothing was accepted. GIL held.
-// `self` is the Python object of `model`, which the request keeps alive.
-PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* arguments, Inputs inputs);
+// Parses, admits and prepares a request. Null: Python's error is set, nothing was accepted. GIL held; released around
+// copies and hashes of more than about 5 us. `self` is the Python object of `model`, which the request keeps alive.
+// A request that comes back with a batcher has been accepted: it was answered from the cache, or ends by an equal
+// request's run. Any other is to be run or queued.
+PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* arguments, Inputs inputs,
+                        Model::Caching caching);
 
 // The inputs as the run had them, in arrays of their own, by name: for asking somebody else. Null: Python's error is
 // set. REQUIRES: made with Inputs::kSnapshot. GIL held.
@@ -62,7 +70,7 @@ PyObject* take_inputs(const PyRequest& request);
 PyObject* take_outputs(PyRequest& request);
 
 // The same with what is known of it: (outputs, request_id, queue_time, compute_time, batch_size,
-// what was changed by input or None).
+// what was changed by input or None, whether another run than its own answered, how stale in seconds or None).
 PyObject* take_detailed(PyRequest& request);
 
 // The hash of a routing key: of bytes as they are, of anything else as str() shows it. 0: Python's error is set.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "py_request.h"
 
+#include "py_model.h"
+
 namespace anya::python {
 namespace {
 constexpr std::size_t kKept = 4096;         // idle requests kept for reuse
@@ -49,6 +51,7 @@ PyRequest* RequestPool::get() {
 
 void RequestPool::recycle(PyRequest* request) noexcept {
   std::unique_ptr<PyRequest> owned(request);
+  if (request->flight != nullptr) request->model->model->give_up(*request);  // others wait for a run that never was
   request->drop_held();
   request->reset();
   if (free_.size() < kKept) free_.push_back(std::move(owned));

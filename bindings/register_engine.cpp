@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "anya/engine.h"
+#include "anya/trust.h"
 #include "bindings.h"
 #include "py_model.h"
 
@@ -11,7 +13,8 @@ namespace anya::python {
 namespace {
 
 std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, const std::string& version,
-                              const py::object& source, const ModelOptions& options, const py::object& read_schema) {
+                              const py::object& source, const ModelOptions& options, const py::object& read_schema,
+                              std::optional<std::shared_ptr<Trust>> trust, const py::object& on_verdict) {
   PyEngine& engine = self.cast<PyEngine&>();
   ModelSource from;
   if (py::isinstance<py::bytes>(source)) {
@@ -27,6 +30,18 @@ std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, c
     with.read_schema = [&read_schema](std::string_view toml) {
       py::gil_scoped_acquire acquire;
       return read_schema(py::bytes(toml.data(), toml.size())).cast<ModelRules>();
+    };
+  }
+  with.trust = trust ? *trust : nullptr;
+  if (!on_verdict.is_none()) {
+    with.on_verdict = [&on_verdict](const TrustVerdict& verdict) {
+      py::gil_scoped_acquire acquire;
+      try {
+        const std::string_view code = code_name(verdict.code);
+        on_verdict(py::str(code.data(), code.size()), verdict.digest, verdict.signer, verdict.deprecated);
+      } catch (py::error_already_set& error) {
+        error.discard_as_unraisable("on_verdict");  // a log that fails decides nothing
+      }
     };
   }
   std::shared_ptr<Model> model;
@@ -50,9 +65,11 @@ void register_engine(py::module_& module) {
       .def(py::init([](const std::string& library) { return std::make_unique<PyEngine>(make_dependencies(library)); }),
            py::arg("library"), "Opens the ONNX Runtime library at this absolute path.")
       .def("load", &load, py::arg("name"), py::arg("version"), py::arg("source"), py::arg("options"),
-           py::arg("read_schema") = py::none(),
+           py::arg("read_schema") = py::none(), py::arg("trust") = py::none(), py::arg("on_verdict") = py::none(),
            "Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified "
-           "bytes; what it raises ends the load. Blocks with the GIL released.")
+           "bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once "
+           "what was "
+           "decided: code, digest, signer, whether it is deprecated. Blocks with the GIL released.")
       .def(
           "close", [](PyEngine& self) { self.engine->close(); }, py::call_guard<py::gil_scoped_release>(),
           "Drains everything; refuses what comes after. Idempotent. Blocks.")

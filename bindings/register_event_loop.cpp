@@ -91,7 +91,7 @@ PyMethodDef ask_detailed_definition = {
     "ask_detailed(self: anya_engine._core.Model, door: anya_engine._core.AsyncDoor, inputs: object, outputs: object, "
     "timeout: object, priority: object, key: object, tenant: object) -> "
     "collections.abc.Coroutine[typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int, "
-    "dict[str, int] | None]]\n\n"
+    "dict[str, int] | None, bool, float | None]]\n\n"
     "The same for Model.infer_detailed's answer."};
 
 }  // namespace

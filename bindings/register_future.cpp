@@ -87,6 +87,8 @@ class Future {
     return error_ ? error_ : py::none();
   }
   static void add_done_callback(const py::object& self, py::typing::Callable<py::object(py::object)> callback);
+  // The callback thread will see how it ends.
+  static void watch(const py::object& self);
   // On the callback thread: runs what was added.
   void run_callbacks(const py::object& self);
 
@@ -233,11 +235,12 @@ void Future::run_callbacks(const py::object& self) {
 void Future::add_done_callback(const py::object& self, py::typing::Callable<py::object(py::object)> callback) {
   Future& future = self.cast<Future&>();
   future.callbacks_.push_back(std::move(callback));
-  if (future.done()) {
-    future.run_callbacks(self);
-  } else if (!future.is_held_ && !future.await_callbacks(self)) {
-    future.run_callbacks(self);
-  }
+  watch(self);
+}
+
+void Future::watch(const py::object& self) {
+  Future& future = self.cast<Future&>();
+  if (future.done() || (!future.is_held_ && !future.await_callbacks(self))) future.run_callbacks(self);
 }
 
 void CallbackQueue::run() {
@@ -261,28 +264,66 @@ void CallbackQueue::run() {
   }
 }
 
-FutureObject submit_future(const py::object& model, const py::object& callbacks, const py::object& inputs,
-                           const py::object& outputs, const py::object& timeout, const py::object& priority,
-                           const py::object& key, const py::object& tenant, const py::object& recover) {
-  PyModel& target = model_of(model.ptr());
-  PyObject* const arguments[kCallArguments] = {inputs.ptr(),   outputs.ptr(), timeout.ptr(),
-                                               priority.ptr(), key.ptr(),     tenant.ptr()};
-  PyRequest* const request = make_request(model.ptr(), target, arguments, Inputs::kSnapshot);
-  if (request == nullptr) throw py::error_already_set();
-  FutureObject future(py::cast(std::make_unique<Future>(model, request, callbacks, recover)));
-  Request* only = request;
-  Status refusal;
-  if (!recover.is_none()) {
-    request->waiter = future.ptr();
-    request->notify_failure_through(callbacks.cast<CallbackQueue&>().queue);
+// Contract of both: called by the package only, positionally; returns a new reference, or null with Python's error set.
+// By hand, since a refusal as a C++ exception through pybind11 costs more than the rest of the call.
+PyObject* submit_request(PyObject* self, PyObject* const* arguments, Py_ssize_t count, Model::Caching caching) {
+  constexpr Py_ssize_t kRecover = 1 + kCallArguments;
+  if (count != kRecover && count != kRecover + 1) {
+    PyErr_SetString(PyExc_TypeError, "takes callbacks, inputs, outputs, timeout, priority, key, tenant, recover=None");
+    return nullptr;
   }
-  if (target.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
-    if (!recover.is_none()) static_cast<void>(request->drop());  // the reference that the queue would have had
-    set_error(refusal, target.model->info(), request->id);
-    throw py::error_already_set();
+  PyModel& model = model_of(self);
+  PyRequest* const request = make_request(self, model, arguments + 1, Inputs::kSnapshot, caching);
+  if (request == nullptr) return nullptr;
+  try {
+    const auto callbacks = py::reinterpret_borrow<py::object>(arguments[0]);
+    const auto recover = py::reinterpret_borrow<py::object>(count > kRecover ? arguments[kRecover] : Py_None);
+    py::object future =
+        py::cast(std::make_unique<Future>(py::reinterpret_borrow<py::object>(self), request, callbacks, recover));
+    if (request->batcher != nullptr) {  // it is in already: answered, or about to be, by another's run
+      if (!recover.is_none()) Future::watch(future);
+      return future.release().ptr();
+    }
+    if (!recover.is_none()) {
+      request->waiter = future.ptr();
+      request->notify_failure_through(callbacks.cast<CallbackQueue&>().queue);
+    }
+    Request* only = request;
+    Status refusal;
+    if (model.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
+      if (!recover.is_none()) static_cast<void>(request->drop());  // the reference that the queue would have had
+      set_error(refusal, model.model->info(), request->id);
+      return nullptr;
+    }
+    return future.release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
   }
-  return future;
+  return nullptr;
 }
+
+PyObject* submit(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  return submit_request(self, arguments, count, model_of(self).caching);
+}
+PyObject* submit_uncached(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  return submit_request(self, arguments, count, Model::Caching::kBypass);
+}
+
+PyMethodDef submit_definition = {
+    "submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit)), METH_FASTCALL,
+    "submit(self: anya_engine._core.Model, callbacks: anya_engine._core.CallbackQueue, inputs: object, outputs: "
+    "object, timeout: object, priority: object, key: object, tenant: object, recover: object = None) -> "
+    "anya_engine._core.Future\n\n"
+    "Queues a copy of the inputs; the answer is in the future. Where it fails, recover(future, error, inputs) is "
+    "called "
+    "before anybody sees it, and resolves the future in the end."};
+PyMethodDef submit_uncached_definition = {
+    "submit_uncached", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit_uncached)), METH_FASTCALL,
+    "submit_uncached(self: anya_engine._core.Model, callbacks: anya_engine._core.CallbackQueue, inputs: object, "
+    "outputs: object, timeout: object, priority: object, key: object, tenant: object) -> "
+    "anya_engine._core.Future\n\nThe same past the response cache."};
 
 // A future of no request: resolve() or cancel() ends it.
 FutureObject promise(const py::object& model, const py::object& callbacks) {
@@ -323,15 +364,14 @@ void register_future(py::module_& module) {
            "its "
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
-      .def_static("_submit", &submit_future, py::arg("model"), py::arg("callbacks"), py::arg("inputs"),
-                  py::arg("outputs"), py::arg("timeout"), py::arg("priority"), py::arg("key"), py::arg("tenant"),
-                  py::arg("recover") = py::none())
       .def_static("_promise", &promise, py::arg("model"), py::arg("callbacks"))
       .def("_resolve", &Future::resolve, py::arg("answer"), py::arg("error"))
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it "
            "has "
            "ended already. What fn raises goes to sys.unraisablehook.");
+  add_fast_method(module.attr("Model"), &submit_definition);
+  add_fast_method(module.attr("Model"), &submit_uncached_definition);
 }
 
 }  // namespace anya::python

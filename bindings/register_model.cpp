@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "bindings.h"
 #include "errors.h"
 #include "placing.h"
@@ -20,18 +22,18 @@ namespace {
 
 // Runs or queues the request and waits for its end. False: Python's error is set.
 bool answer(PyModel& model, PyRequest& request, bool& in_place) {
-  bool ended = false;
-  std::size_t queued = 0;
+  bool ended = request.ended();  // from the cache
+  std::size_t queued = request.batcher != nullptr ? 1 : 0;
   Status refusal;
-  PyThreadState* const state = PyEval_SaveThread();
-  ended = in_place = model.model->run_here(request);
   if (!ended) {
+    PyThreadState* const state = PyEval_SaveThread();
+    if (queued == 0) ended = in_place = model.model->run_here(request);
     Request* only = &request;
-    queued = model.model->enqueue({&only, 1}, /*watch_deadlines=*/false, refusal);
+    if (!ended && queued == 0) queued = model.model->enqueue({&only, 1}, /*watch_deadlines=*/false, refusal);
     // The common case: one wait, no signal, no deadline passing; the rest goes through wait_for.
-    if (queued == 1) ended = request.wait(request.deadline) == Request::Wait::kEnded;
+    if (!ended && queued == 1) ended = request.wait(request.deadline) == Request::Wait::kEnded;
+    PyEval_RestoreThread(state);
   }
-  PyEval_RestoreThread(state);
   if (!ended && queued == 0) {
     set_error(refusal, model.model->info(), request.id);
     return false;
@@ -79,7 +81,7 @@ bool right_count(Py_ssize_t count) {
 PyObject* infer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (!right_count(count)) return nullptr;
   PyModel& model = model_of(self);
-  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow);
+  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow, model.caching);
   if (request == nullptr) return nullptr;
   bool in_place = false;
   PyObject* const outputs = answer(model, *request, in_place) ? take_outputs(*request) : nullptr;
@@ -90,7 +92,7 @@ PyObject* infer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
 PyObject* infer_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (!right_count(count)) return nullptr;
   PyModel& model = model_of(self);
-  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow);
+  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow, model.caching);
   if (request == nullptr) return nullptr;
   bool in_place = false;
   PyObject* const detailed = answer(model, *request, in_place) ? take_detailed(*request) : nullptr;
@@ -139,6 +141,7 @@ py::typing::Dict<py::str, py::object> info_of(const PyModel& self) {
   out["name"] = info.name;
   out["version"] = info.version;
   out["digest"] = info.digest;
+  out["signer"] = info.signer;
   out["inputs"] = py::tuple(inputs);
   out["outputs"] = py::tuple(outputs);
   out["providers"] = py::tuple(py::cast(info.providers));
@@ -147,6 +150,7 @@ py::typing::Dict<py::str, py::object> info_of(const PyModel& self) {
   out["instances"] = info.instances;
   out["max_batch_size"] = info.max_batch_size;
   out["memory_bytes"] = info.memory_bytes;
+  out["warm_up_seconds"] = info.warm_up_seconds;
   out["load_seconds"] = info.load_seconds;
   return out;
 }
@@ -162,10 +166,13 @@ PyObject* take_detailed(PyRequest& request) {
     Py_DECREF(outputs);
     return nullptr;
   }
-  return Py_BuildValue("(NKddLN)", outputs, static_cast<unsigned long long>(request.id),
+  PyObject* const stale =
+      request.stale_age < 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(static_cast<double>(request.stale_age) * 1e-9);
+  return Py_BuildValue("(NKddLNON)", outputs, static_cast<unsigned long long>(request.id),
                        static_cast<double>(started - request.accepted_at) * 1e-9,
                        static_cast<double>(request.ended_at - started) * 1e-9,
-                       static_cast<long long>(request.batch_rows), sanitized);
+                       static_cast<long long>(request.batch_rows), sanitized,
+                       request.by_other || request.answer != nullptr ? Py_True : Py_False, stale);
 }
 
 namespace {
@@ -174,7 +181,7 @@ py::object rehearse(const py::object& self, const py::object& inputs) {
   PyModel& model = model_of(self.ptr());
   PyObject* const none = Py_None;
   PyObject* const arguments[] = {inputs.ptr(), none, none, none, none, none};
-  PyRequest* const request = make_request(self.ptr(), model, arguments, Inputs::kBorrow);
+  PyRequest* const request = make_request(self.ptr(), model, arguments, Inputs::kBorrow, Model::Caching::kBypass);
   if (request == nullptr) throw py::error_already_set();
   {
     const py::gil_scoped_release release;
@@ -185,6 +192,32 @@ py::object rehearse(const py::object& self, const py::object& inputs) {
   model.pool.put(request);
   if (outputs == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(outputs);
+}
+
+py::object fresh(const py::object& self) {
+  const PyModel& model = model_of(self.ptr());
+  if (!model.has_cache || model.caching == Model::Caching::kFresh) return self;
+  auto strict = std::make_unique<PyModel>(model);
+  strict->caching = Model::Caching::kFresh;
+  py::object made = py::cast(std::move(strict));
+  py::detail::keep_alive_impl(made, self);  // who waits for its last user must see this one
+  return made;
+}
+
+py::object last_good(const py::object& self, const py::object& inputs, const py::object& outputs,
+                     const py::object& tenant, double max_age) {
+  PyModel& model = model_of(self.ptr());
+  if (!model.has_cache) return py::none();
+  PyObject* const none = Py_None;
+  PyObject* const arguments[] = {inputs.ptr(), outputs.ptr(), none, none, none, tenant.ptr()};
+  PyRequest* const request = make_request(self.ptr(), model, arguments, Inputs::kBorrow, Model::Caching::kLater);
+  if (request == nullptr) throw py::error_already_set();
+  const bool found =
+      without_gil([&] { return model.model->last_good(*request, static_cast<Nanos>(std::min(max_age, 1e9) * 1e9)); });
+  PyObject* const detailed = found ? take_detailed(*request) : Py_NewRef(Py_None);
+  model.pool.put(request);
+  if (detailed == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(detailed);
 }
 
 }  // namespace
@@ -230,6 +263,15 @@ void register_model(py::module_& module) {
   type.def(
       "reset_run_times", [](PyModel& self) { self.model->reset_run_times(); },
       "Forgets what runs were learned to take.");
+  type.def(
+      "clear_cache", [](PyModel& self) { self.model->clear_cache(); }, py::call_guard<py::gil_scoped_release>(),
+      "Forgets every cached answer.");
+  type.def("fresh", &fresh,
+           "The same version; what is asked through this object is never answered with what is stale.");
+  type.def(
+      "last_good", &last_good, py::arg("inputs"), py::arg("outputs"), py::arg("tenant"), py::arg("max_age"),
+      "What the cache still has of an answer to this, as infer_detailed returns it, at most so many seconds stale; "
+      "None: nothing. No request of its own: counted with the cache alone.");
   type.def("rehearse", &rehearse, py::arg("inputs"),
            "The answer, counted nowhere: for warm-up and comparisons. Blocks without the GIL.");
   type.def(
@@ -240,10 +282,31 @@ void register_model(py::module_& module) {
         arm->tally_arm = static_cast<std::uint8_t>(is_new ? RolloutTally::Arm::kNew : RolloutTally::Arm::kOld);
         return arm;
       },
-      py::arg("tally"), py::arg("is_new"),
+      py::arg("tally"), py::arg("is_new"), py::keep_alive<0, 1>(),  // who waits for its last user must see this one
       "The same version; what is asked through this object is counted in a tally.");
   type.def(
-      "unload", [](PyModel& self) { self.engine.cast<PyEngine&>().engine->unload(self.model); },
+      "twin",
+      [](const PyModel& self) {
+        std::shared_ptr<Model> made;
+        {
+          const py::gil_scoped_release release;  // starts threads
+          made = self.model->make_twin();
+        }
+        auto twin = std::make_unique<PyModel>(self.engine, std::move(made));
+        twin->twin_of = self.model;
+        return twin;
+      },
+      py::keep_alive<0, 1>(),
+      "The same version on the same session, with a queue and instances of its own; its counts are the version's.");
+  type.def(
+      "unload",
+      [](PyModel& self) {
+        if (self.twin_of != nullptr) {
+          self.twin_of->end_twin(self.model);
+        } else {
+          self.engine.cast<PyEngine&>().engine->unload(self.model);
+        }
+      },
       py::call_guard<py::gil_scoped_release>(), "Refuses new requests, drains, stops its threads. Blocks.");
   // The first line is the signature that the stub generator reads.
   infer_definition.ml_doc =
@@ -254,9 +317,9 @@ void register_model(py::module_& module) {
       "infer_detailed(self: anya_engine._core.Model, inputs: object, outputs: object, timeout: object, priority: "
       "object, "
       "key: object, tenant: object) -> tuple[dict[str, numpy.ndarray], int, float, float, int, "
-      "dict[str, int] | None]\n\n"
+      "dict[str, int] | None, bool, float | None]\n\n"
       "The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was "
-      "changed.";
+      "changed, whether another run than its own answered, by how many seconds that answer is stale.";
   turned_away_definition.ml_doc =
       "turned_away(self: anya_engine._core.Model) -> bool\n\n"
       "Whether a request would be refused whatever it is (breaker open, device lost); then it counts as refused.";

@@ -36,8 +36,8 @@ py::tuple counts_of(const RolloutTally::Counts& counts) {
   return py::make_tuple(counts.units, counts.bad, counts.at_risk, counts.first_bad);
 }
 
-py::object take(RolloutTally& self, std::uint64_t window) {
-  const RolloutTally::Block block = self.take(window);
+py::object look(const RolloutTally& self, std::uint64_t window) {
+  const RolloutTally::Block block = self.look(window);
   py::list arms;
   for (const auto& kinds : block.counts) {
     py::list of_arm;
@@ -99,10 +99,11 @@ void register_rollout(py::module_& module) {
           },
           py::arg("is_new"), py::arg("metric"), py::arg("key"), py::arg("bad"), py::arg("now"),
           "Counts what the service says about a key; metrics are numbered from 1.")
-      .def(
-          "take", &take, py::arg("window"),
-          "Takes the counts of a window that is over: by version (old, new) and kind (units, bad, at_risk, first_bad); "
-          "durations as (stratum, old, new); and how many answers were left out.");
+      .def("look", &look, py::arg("window"),
+           "The counts of a window: by version (old, new) and kind (units, bad, at_risk, first_bad); durations as "
+           "(stratum, old, new); and how many answers were left out.")
+      .def("clear", &RolloutTally::clear, py::arg("window"),
+           "Forgets the counts of a window, which makes room for the eighth after it.");
   if (PyModule_AddFunctions(module.ptr(), functions) != 0) throw py::error_already_set();
 }
 

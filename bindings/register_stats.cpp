@@ -62,6 +62,23 @@ void register_stats(py::module_& module) {
           "opens_in", [](const CircuitStats& self) { return static_cast<double>(self.opens_in) * 1e-9; },
           "Seconds until an open one lets probes through.")
       .def_readonly("events", &CircuitStats::events, "The last changes, oldest first.");
+  py::class_<CacheStats>(module, "CacheStats", "Counters of a version's response cache, and what it holds.")
+      .def_readonly("capacity_bytes", &CacheStats::capacity_bytes, "0: there is no cache.")
+      .def_readonly("bytes", &CacheStats::bytes, "In use, all overheads counted.")
+      .def_readonly("fixed_bytes", &CacheStats::fixed_bytes, "Of them, what an empty cache takes.")
+      .def_readonly("entries", &CacheStats::entries)
+      .def_readonly("hits", &CacheStats::hits, "Answered with a fresh answer.")
+      .def_readonly("stale", &CacheStats::stale, "Answered within stale_while_revalidate.")
+      .def_readonly("stale_on_error", &CacheStats::stale_on_error, "Answered within stale_if_error, not with an error.")
+      .def_readonly("misses", &CacheStats::misses, "Not there, or not fresh enough; collisions included.")
+      .def_readonly("coalesced", &CacheStats::coalesced, "Misses that were answered by an equal request's run.")
+      .def_readonly("collisions", &CacheStats::collisions, "Questions that met another one of the same index.")
+      .def_readonly("insertions", &CacheStats::insertions)
+      .def_readonly("oversized", &CacheStats::oversized, "Answers larger than the whole cache.")
+      .def_readonly("evicted_capacity", &CacheStats::evicted_capacity)
+      .def_readonly("evicted_ttl", &CacheStats::evicted_ttl)
+      .def_readonly("evicted_invalidate", &CacheStats::evicted_invalidate, "By cache_clear, or with their version.")
+      .def_readonly("age", &CacheStats::age, "Seconds since they were made, of answers given.");
   py::class_<ModelStats>(module, "ModelStats", "Counters of one loaded version, read as one snapshot.")
       .def_readonly("name", &ModelStats::name)
       .def_readonly("version", &ModelStats::version)
@@ -86,6 +103,7 @@ void register_stats(py::module_& module) {
       .def_readonly("compute_duration", &ModelStats::compute_duration)
       .def_readonly("batch_size", &ModelStats::batch_size)
       .def_readonly("run_times", &ModelStats::run_times)
+      .def_readonly("cache", &ModelStats::cache)
       .def_readonly("tensors", &ModelStats::tensors, "Inputs, then outputs, that have rules for values.");
 }
 

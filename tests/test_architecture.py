@@ -25,8 +25,9 @@ CPP_ARROWS: dict[str, set[str]] = {
     "onnx": {"base"},
     "rules": {"base"},
     "ort": {"base"},
+    "cache": {"stats", "base"},
     "batching": {"sync", "stats", "base"},
-    "model": {"batching", "integrity", "onnx", "rules", "stats", "base"},
+    "model": {"batching", "cache", "integrity", "onnx", "rules", "stats", "base"},
     "engine": {"model", "ort", "stats", "base"},
     "driver": {"engine", "base"},
 }
@@ -34,15 +35,16 @@ CPP_ARROWS: dict[str, set[str]] = {
 CPP_OWNED_WORDS = {
     r"\bpy::|\bpybind11\b|\bPython\.h\b": (),
     r"\bOrt[A-Z]\w*": ("ort",),
-    r"\bopenssl/": ("integrity",),
+    r"\bopenssl/": ("cache", "integrity"),
     r"\bgetenv\b": ("ort",),  # to refuse a variable of ONNX Runtime's, never as a switch of ours
     r"\bsteady_clock::now\b|\bsystem_clock::now\b": (),
 }
 
 # Python: what needs nothing but its arguments. `_core` is the extension.
-PURE_MODULES = {"errors", "config", "rules", "strategies", "_frozen", "_checks", "_tables", "_judge"} | {
-    "_routing", "_rollout", "_retry", "_fallback", "_drift", "_plan", "_scaling",
-    "repository", "resilience", "_stand_in", "_toml", "_differences", "_state", "_goal",
+PURE_MODULES = {"errors", "caching", "config", "resilience", "rules", "strategies", "trust"} | {
+    "_frozen", "_checks", "_tables", "_judge",
+    "_routing", "_rollout", "_rollout_state", "_retry", "_fallback", "_drift", "_plan", "_scaling",
+    "repository", "_stand_in", "_toml", "_differences", "_state", "_goal", "_registry",
 }  # fmt: skip
 NOT_PURE = {
     "_core", "_cuda", "_engine", "_event_loops", "_info", "_options", "_runtime",
@@ -50,12 +52,13 @@ NOT_PURE = {
     "random", "select", "selectors", "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
 # A pure module may still take what describes a path, and config reads the one file it is named for.
-PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os"), ("repository", "os"), ("_toml", "os")}
+PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os"), ("repository", "os"), ("_toml", "os"), ("trust", "os")}
 PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
-    "_core_rules",
-    *("_callbacks", "_control", "_deployment", "_deployments", "_shadow", "_taps", "_comparison", "_recorded"),
+    *("_core_rules", "_trust", "_signing"),
+    *("_callbacks", "_control", "_shadow", "_taps", "_comparison", "_recorded"),
+    *("_canary", "_deployments", "_rollout_book"),
     *("_guard", "_recoveries"),
 }
 # Libraries that one module speaks to, so that replacing them is a change of one file.

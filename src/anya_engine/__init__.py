@@ -6,6 +6,7 @@ Public is what this module exports, and every module whose name has no underscor
 
 from __future__ import annotations
 
+from .caching import CacheConfig
 from .config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
 from .errors import (
     AnyaError,
@@ -40,6 +41,7 @@ from .repository import RepositoryConfig, VersionPolicy
 from .resilience import BreakerPolicy, Default, Fallback, LastGood, RetryPolicy
 from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
+from .trust import ModelLimits, TrustConfig
 
 __all__ = [
     "AnyaError",
@@ -48,6 +50,8 @@ __all__ = [
     "BatchingConfig",
     "BlueGreen",
     "BreakerPolicy",
+    "CacheConfig",
+    "CacheStats",
     "Canary",
     "Cancelled",
     "CircuitEvent",
@@ -75,6 +79,7 @@ __all__ = [
     "ModelHealth",
     "ModelInfo",
     "ModelInvalid",
+    "ModelLimits",
     "ModelLoadError",
     "ModelNotFound",
     "ModelOutputInvalid",
@@ -101,6 +106,7 @@ __all__ = [
     "SignatureMissing",
     "TensorCount",
     "TensorSpec",
+    "TrustConfig",
     "TrustError",
     "Unavailable",
     "UnsafeFile",
@@ -112,7 +118,16 @@ __all__ = [
 ]
 
 try:
-    from ._core import CircuitEvent, CircuitStats, Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
+    from ._core import (
+        CacheStats,
+        CircuitEvent,
+        CircuitStats,
+        Future,
+        HistogramSnapshot,
+        ModelStats,
+        RunTime,
+        TensorCount,
+    )
     from ._engine import Engine
     from ._info import (
         Attempt,

@@ -6,7 +6,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Protocol
 
 from ._frozen import FrozenMapping
@@ -47,18 +48,28 @@ class Applier:
         config: What was applied last.
         meant: The version that it meant to serve, by name.
         rollouts: Knows the names that a rollout is about, which no plan may touch, and is told what a plan has moved.
+        applied: Called after each change.
         lock: Held from the look at the disk until its plan has been carried out; requests never take it.
     """
 
-    def __init__(self, table: ModelTable, rollouts: Rollouts) -> None:
+    def __init__(
+        self,
+        table: ModelTable,
+        rollouts: Rollouts,
+        process_group: str | PathLike[str] | None = None,
+        applied: Callable[[], None] = lambda: None,
+    ) -> None:
         self._table = table
+        self._process_group = process_group
         self.lock = threading.RLock()
         self.config = EngineConfig()
         self.meant: Mapping[str, str] = {}
         self.rollouts = rollouts
+        self.applied = applied
 
     def plan(self, config: EngineConfig) -> Plan:
         """See `Engine.plan`."""
+        self._check(config)
         now, found = self._table.state(), look(config)
         return described(now, goal(now, config, found), config, found)
 
@@ -74,6 +85,7 @@ class Applier:
         self, config: EngineConfig, found: Found, now: State, wanted: State, meant: Mapping[str, str]
     ) -> Plan:
         """Bring the engine from `now` to `wanted`, which is what can be had of `config`; `meant` is to serve by it."""
+        self._check(config)
         with self.lock:
             made = described(now, wanted, config, found)
             for name in self.rollouts.in_progress():
@@ -84,14 +96,30 @@ class Applier:
                     )
             gone = _Undertaking(self._table, now, wanted, made.steps).run()
             self.config, self.meant = config, meant
+            self._table.trust = config.trust
             for step in made.steps:
-                if isinstance(step, Unload):
-                    self.rollouts.withdraw(*step.entry.key)
-                elif isinstance(step, Switch):
-                    self.rollouts.forget(step.name)
+                try:
+                    if isinstance(step, Unload):
+                        self.rollouts.withdraw(*step.entry.key)
+                    elif isinstance(step, Switch):
+                        self.rollouts.forget(step.name)
+                except AnyaError as error:  # it is done, only the other processes have not been told
+                    _log.error("%s", error)
+                if isinstance(step, Switch):
                     _log.info("switched model=%s version=%s before=%s", step.name, step.version, step.old)
             retire(gone)
+            self.applied()
             return made
+
+    def _check(self, config: EngineConfig) -> None:
+        if config.process_group != self._process_group:
+            raise ConfigError(
+                f"process_group: must be what the engine was made with, {self._process_group!r}, as long as it lives, "
+                f"got {config.process_group!r}",
+                field="process_group",
+                limit=self._process_group,
+                value=config.process_group,
+            )
 
 
 def described(now: State, wanted: State, config: EngineConfig, found: Found) -> Plan:

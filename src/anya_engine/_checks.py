@@ -94,6 +94,13 @@ def instance(field: str, value: object, kind: type) -> None:
         refuse(field, f"must be a {kind.__name__}", value)
 
 
+def text(field: str, value: object) -> str:
+    """Return a string of any length."""
+    if not isinstance(value, str):
+        refuse(field, "must be text", value)
+    return value
+
+
 def mapping(field: str, value: object) -> None:
     """Accept a mapping of any kind."""
     if not isinstance(value, Mapping):
@@ -105,6 +112,29 @@ def sequence(field: str, value: object) -> Sequence[Any]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) or not value:
         refuse(field, "must be a sequence of at least one", value)
     return value
+
+
+def items(field: str, value: object) -> Sequence[Any]:
+    """Accept a list or a tuple, which may be empty."""
+    if not isinstance(value, (list, tuple)):
+        refuse(field, "must be a list", value)
+    return value
+
+
+def pairs(field: str, value: object) -> Sequence[tuple[Any, Any]]:
+    """Accept a list of pairs, which may be empty."""
+    if any(not isinstance(each, (list, tuple)) or len(each) != 2 for each in items(field, value)):
+        refuse(field, "must be a list of pairs", value)
+    return value  # type: ignore[return-value]
+
+
+def member(table: object, field: str) -> Any:
+    """What a table holds under a name that it must have."""
+    mapping(field, table)
+    try:
+        return table[field]  # type: ignore[index]
+    except KeyError:
+        refuse(field, "is missing", table)
 
 
 def name(field: str, value: object) -> str:

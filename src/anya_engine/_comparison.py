@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of two versions held against each other before one takes over from the other."""
+"""Two versions held against each other before one takes over from the other: what they take and give, and answers."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from . import _core
-from ._info import ShadowReport
+from ._info import ShadowReport, TensorSpec
 from ._model_table import ModelTable
 from ._recorded import read_recorded
 from ._shadow import Mirror, compare_outputs, counted
 from .errors import AnyaError, ConfigError
 from .strategies import BlueGreen
 
-__all__ = ["compare"]
+__all__ = ["compare", "refuse_other_schema"]
 
 
 def compare(
@@ -53,6 +54,21 @@ def compare(
     return found.rstrip()
 
 
+def refuse_other_schema(name: str, old: _core.Model, new: _core.Model) -> None:
+    """Refuse a version whose inputs or outputs are others."""
+    before, after = old.info(), new.info()
+    for field in ("inputs", "outputs"):
+        ours, theirs = _shown(before[field]), _shown(after[field])
+        if ours != theirs:
+            raise ConfigError(
+                f"version '{new.version}' of model '{name}' has other {field} than version '{old.version}', which "
+                f"serves: {theirs} instead of {ours}; allow_schema_change=True deploys it all the same",
+                field="version",
+                limit=ours,
+                value=theirs,
+            )
+
+
 def _by_recorded(
     old: _core.Model, new: _core.Model, requests: list[dict[str, object]], policy: BlueGreen
 ) -> ShadowReport:
@@ -83,3 +99,12 @@ def _by_live(
     finally:
         table.tap(name, None)
     return mirror.report()
+
+
+def _shown(specs: Any) -> str:
+    made = (TensorSpec(name=name, dtype=dtype, shape=shape) for name, dtype, shape in specs)
+    # What a free size is called says nothing.
+    return ", ".join(
+        f"{each.name}: {each.dtype}[{', '.join(str(size) if isinstance(size, int) else '?' for size in each.shape)}]"
+        for each in sorted(made, key=lambda spec: spec.name)
+    )

@@ -13,6 +13,7 @@ from ._apply import Applier
 from ._deployments import Deployments
 from ._model_table import ModelTable
 from ._plan import Plan
+from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
 from .errors import ConfigError
@@ -25,11 +26,12 @@ class Configurable:
 
     _models: ModelTable
     _deployments: Deployments
+    _rechecks: Rechecks
     _applier: Applier
     _watches: list[Watch]  # one at most; a list because the engine's finalizer holds it
 
-    def _begin_plans(self) -> None:
-        self._applier = Applier(self._models, self._deployments)
+    def _begin_plans(self, process_group: str | PathLike[str] | None) -> None:
+        self._applier = Applier(self._models, self._deployments, process_group, self._rechecks.wake)
         self._config_file: Path | None = None  # that the engine was made from
         self._watches = []
         self._watch_lock = threading.Lock()

@@ -8,11 +8,13 @@ from os import PathLike
 from pathlib import Path
 
 from . import _core
+from ._core import CacheStats
 from ._deployments import Deployments
 from ._info import ModelInfo, RolloutStatus
 from ._model_table import ModelTable
+from ._trust import Rechecks
 from .config import ModelConfig
-from .errors import Unavailable
+from .errors import TrustError, Unavailable
 from .strategies import Strategy
 
 __all__ = ["Control"]
@@ -24,6 +26,7 @@ class Control:
     _core: _core.Engine
     _models: ModelTable
     _deployments: Deployments
+    _rechecks: Rechecks
     _closed: bool
 
     # ---- models
@@ -50,11 +53,15 @@ class Control:
         Raises:
             ModelLoadError: The source cannot be read, or the version exists (a load never replaces silently).
             ModelInvalid: The bytes are no model that can be run.
-            TrustError: The source is not safe to read: a link, a device, a path that leaves the model's folder.
+            TrustError: The source is not safe to read (a link, a device, a path that leaves the model's folder), or
+                its signature or the registry does not vouch for it; the classes below it say what is wrong.
             ConfigError: The configuration cannot be had, for example a provider that is not installed.
         """
         self._check_usable()
-        return self._models.load(name, source, version, config)
+        info = self._models.load(name, source, version, config)
+        self._deployments.join()
+        self._rechecks.wake()
+        return info
 
     def unload(self, name: str, version: str | None = None) -> None:
         """Take a version, or all versions of a name, out of service; drain it; free it. Blocks without the GIL.
@@ -71,6 +78,16 @@ class Control:
     def models(self) -> list[ModelInfo]:
         """Every loaded version, in the order of loading."""
         return self._models.infos()
+
+    def check_trust(self) -> dict[tuple[str, str], TrustError]:
+        """Read the registries anew and hold what is loaded against them, now instead of after `recheck_interval`.
+
+        Returns:
+            What a registry lets run no longer, by name and version, and why; `TrustConfig.on_revoked` was done to it. A
+            registry that cannot be read or believed revokes nothing, and is a warning in the audit log.
+        """
+        self._check_usable()
+        return self._rechecks.step()
 
     # ---- versions
 
@@ -169,7 +186,9 @@ class Control:
 
         Raises:
             ModelNotFound: No such model.
+            Unavailable: This process is a fork of the one that made the engine.
         """
+        self._check_process()
         return dataclasses.replace(self._deployments.status(name), circuits=self._models.circuits(name))
 
     def reset_run_times(self, name: str | None = None) -> None:
@@ -186,10 +205,40 @@ class Control:
         """
         self._models.reset_run_times(name)
 
+    # ---- the response cache
+
+    def cache_clear(self, name: str | None = None) -> None:
+        """Forget cached answers; what is being answered now is still kept.
+
+        Args:
+            name: The model, in all its loaded versions; None: all models.
+
+        Raises:
+            ModelNotFound: No such model.
+        """
+        for model in self._models.versions(name):
+            model.clear_cache()
+
+    def cache_stats(self, name: str, version: str | None = None) -> CacheStats:
+        """What the response cache of a version holds and has done; all zero for a version without one.
+
+        Args:
+            name: The model.
+            version: One of its versions; None: the one that serves.
+
+        Raises:
+            ModelNotFound: No such model or version.
+        """
+        model = self._models.stable(name) if version is None else self._models.model(name, version)
+        return model.stats().cache
+
     # ---- inside
 
     def _check_usable(self) -> None:
         if self._closed:
             raise Unavailable("the engine is closed; make a new one")
+        self._check_process()
+
+    def _check_process(self) -> None:
         if not self._core.is_owner_process:
             raise Unavailable("this process is a fork of the one that made the engine; make a new Engine here")

@@ -16,9 +16,13 @@ __all__: list[str] = [
     "AxisSpec",
     "BatchingOptions",
     "BreakerOptions",
+    "BytesCache",
+    "CacheOptions",
+    "CacheStats",
     "CallbackQueue",
     "CircuitEvent",
     "CircuitStats",
+    "ContentLimits",
     "Detail",
     "DimRule",
     "Engine",
@@ -37,9 +41,22 @@ __all__: list[str] = [
     "RunTime",
     "SessionOptions",
     "TensorCount",
+    "Trust",
+    "TrustOptions",
+    "TrustRegistry",
+    "add_signatures",
     "drive",
     "error_codes",
+    "generate_key",
+    "identify_model",
+    "key_ids",
     "key_position",
+    "open_registry",
+    "sign_model",
+    "sign_registry",
+    "sign_statement",
+    "verify_model",
+    "write_file",
 ]
 
 class Detail:
@@ -387,6 +404,72 @@ class BreakerOptions:
     @window.setter
     def window(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 
+class ContentLimits:
+    """
+    What a model may consist of; see ModelLimits.
+    """
+    def __init__(self) -> None: ...
+    @property
+    def domains(self) -> list[str]: ...
+    @domains.setter
+    def domains(self, arg0: collections.abc.Sequence[str]) -> None: ...
+    @property
+    def max_graph_depth(self) -> int: ...
+    @max_graph_depth.setter
+    def max_graph_depth(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_model_bytes(self) -> int: ...
+    @max_model_bytes.setter
+    def max_model_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_nodes(self) -> int: ...
+    @max_nodes.setter
+    def max_nodes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_tensor_bytes(self) -> int: ...
+    @max_tensor_bytes.setter
+    def max_tensor_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def operators(self) -> list[str]: ...
+    @operators.setter
+    def operators(self, arg0: collections.abc.Sequence[str]) -> None: ...
+
+class CacheOptions:
+    """
+    The response cache of a version; see CacheConfig.
+    """
+
+    force: bool
+    on_leader_error: str
+    policy: str
+    scope: str
+    single_flight: bool
+    def __init__(self) -> None: ...
+    @property
+    def capacity_bytes(self) -> int: ...
+    @capacity_bytes.setter
+    def capacity_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def last_good(self) -> float: ...
+    @last_good.setter
+    def last_good(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def stale_if_error(self) -> float: ...
+    @stale_if_error.setter
+    def stale_if_error(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def stale_while_revalidate(self) -> float: ...
+    @stale_while_revalidate.setter
+    def stale_while_revalidate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def ttl(self) -> float: ...
+    @ttl.setter
+    def ttl(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def ttl_jitter(self) -> float: ...
+    @ttl_jitter.setter
+    def ttl_jitter(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+
 class ModelOptions:
     """
     How a model is run; see ModelConfig.
@@ -394,6 +477,8 @@ class ModelOptions:
 
     batching: BatchingOptions
     breaker: BreakerOptions | None
+    cache: CacheOptions
+    content: ContentLimits
     rules: ModelRules
     session: SessionOptions
     def __init__(self) -> None: ...
@@ -421,6 +506,52 @@ class ModelOptions:
     def max_timeout(self) -> float: ...
     @max_timeout.setter
     def max_timeout(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+
+class TrustOptions:
+    """
+    What must hold of a model's origin; see TrustConfig.
+    """
+
+    floor: str
+    mode: str
+    registry: str
+    def __init__(self) -> None: ...
+    @property
+    def keys(self) -> list[str]: ...
+    @keys.setter
+    def keys(self, arg0: collections.abc.Sequence[str]) -> None: ...
+    @property
+    def registry_keys(self) -> list[str]: ...
+    @registry_keys.setter
+    def registry_keys(self, arg0: collections.abc.Sequence[str]) -> None: ...
+    @property
+    def registry_threshold(self) -> int: ...
+    @registry_threshold.setter
+    def registry_threshold(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class TrustRegistry:
+    """
+    One reading of a registry. Immutable; thread-safe.
+    """
+    def check(self, name: str, digest: str, signer: str) -> bool:
+        """
+        Whether a loaded model may go on: raises why not; True when it is deprecated.
+        """
+    @property
+    def version(self) -> int: ...
+
+class Trust:
+    """
+    A policy with its keys read. Immutable; thread-safe.
+    """
+    def __init__(self, options: TrustOptions) -> None:
+        """
+        Reads the keys; raises ConfigError for one that cannot be had.
+        """
+    def read_registry(self) -> TrustRegistry:
+        """
+        Reads the registry anew; raises TrustError or its like when it is not to be believed. Blocks on the disk.
+        """
 
 class HistogramSnapshot:
     """
@@ -544,6 +675,79 @@ class CircuitStats:
         "closed", "half_open" or "open".
         """
 
+class CacheStats:
+    """
+    Counters of a version's response cache, and what it holds.
+    """
+    @property
+    def age(self) -> HistogramSnapshot:
+        """
+        Seconds since they were made, of answers given.
+        """
+    @property
+    def bytes(self) -> int:
+        """
+        In use, all overheads counted.
+        """
+    @property
+    def capacity_bytes(self) -> int:
+        """
+        0: there is no cache.
+        """
+    @property
+    def coalesced(self) -> int:
+        """
+        Misses that were answered by an equal request's run.
+        """
+    @property
+    def collisions(self) -> int:
+        """
+        Questions that met another one of the same index.
+        """
+    @property
+    def entries(self) -> int: ...
+    @property
+    def evicted_capacity(self) -> int: ...
+    @property
+    def evicted_invalidate(self) -> int:
+        """
+        By cache_clear, or with their version.
+        """
+    @property
+    def evicted_ttl(self) -> int: ...
+    @property
+    def fixed_bytes(self) -> int:
+        """
+        Of them, what an empty cache takes.
+        """
+    @property
+    def hits(self) -> int:
+        """
+        Answered with a fresh answer.
+        """
+    @property
+    def insertions(self) -> int: ...
+    @property
+    def misses(self) -> int:
+        """
+        Not there, or not fresh enough; collisions included.
+        """
+    @property
+    def oversized(self) -> int:
+        """
+        Answers larger than the whole cache.
+        """
+    @property
+    def stale(self) -> int:
+        """
+        Answered within stale_while_revalidate.
+        """
+    @property
+    def stale_on_error(self) -> int:
+        """
+        Answered within stale_if_error, not with an error.
+        """
+
 class ModelStats:
     """
     Counters of one loaded version, read as one snapshot.
@@ -554,6 +758,8 @@ class ModelStats:
     def batch_size(self) -> HistogramSnapshot: ...
     @property
     def batches(self) -> int: ...
+    @property
+    def cache(self) -> CacheStats: ...
     @property
     def circuit(self) -> CircuitStats | None: ...
     @property
@@ -600,6 +806,30 @@ class ModelStats:
     @property
     def version(self) -> str: ...
 
+class BytesCache:
+    """
+    A response cache by itself, for keys below 32 KiB. Thread-safe; times in nanoseconds.
+    """
+    def __init__(self, options: CacheOptions, seed: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def clear(self) -> None:
+        """
+        Everything goes.
+        """
+    def find(
+        self, key: str, tenant: str, now: typing.SupportsInt | typing.SupportsIndex, after_error: bool = False
+    ) -> tuple[bytes, int] | None:
+        """
+        The answer and by how much it is stale (-1: fresh), or None.
+        """
+    def insert(self, key: str, tenant: str, value: str, now: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Keeps an answer.
+        """
+    def stats(self) -> CacheStats:
+        """
+        Counters.
+        """
+
 class RolloutTally:
     """
     What two versions answered, counted by window of time. Thread-safe.
@@ -618,6 +848,14 @@ class RolloutTally:
         """
         Counts in this writable buffer, which other processes may share; `window` in seconds.
         """
+    def clear(self, window: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Forgets the counts of a window, which makes room for the eighth after it.
+        """
+    def look(self, window: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        The counts of a window: by version (old, new) and kind (units, bad, at_risk, first_bad); durations as (stratum, old, new); and how many answers were left out.
+        """
     def reported(
         self,
         is_new: bool,
@@ -628,10 +866,6 @@ class RolloutTally:
     ) -> None:
         """
         Counts what the service says about a key; metrics are numbered from 1.
-        """
-    def take(self, window: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
-        """
-        Takes the counts of a window that is over: by version (old, new) and kind (units, bad, at_risk, first_bad); durations as (stratum, old, new); and how many answers were left out.
         """
     def window_at(self, now: typing.SupportsFloat | typing.SupportsIndex) -> int:
         """
@@ -665,7 +899,9 @@ class Model:
         key: typing.Any,
         tenant: typing.Any,
     ) -> collections.abc.Coroutine[
-        typing.Any, typing.Any, tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None]
+        typing.Any,
+        typing.Any,
+        tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None, bool, float | None],
     ]:
         """
         The same for Model.infer_detailed's answer.
@@ -674,9 +910,17 @@ class Model:
         """
         What its circuit breaker knows now; None: it has none.
         """
+    def clear_cache(self) -> None:
+        """
+        Forgets every cached answer.
+        """
     def counted(self, tally: RolloutTally, is_new: bool) -> Model:
         """
         The same version; what is asked through this object is counted in a tally.
+        """
+    def fresh(self) -> typing.Any:
+        """
+        The same version; what is asked through this object is never answered with what is stale.
         """
     def infer(
         self,
@@ -698,9 +942,9 @@ class Model:
         priority: typing.Any,
         key: typing.Any,
         tenant: typing.Any,
-    ) -> tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None]:
+    ) -> tuple[dict[str, numpy.ndarray], int, float, float, int, dict[str, int] | None, bool, float | None]:
         """
-        The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was changed.
+        The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was changed, whether another run than its own answered, by how many seconds that answer is stale.
         """
     def info(self) -> dict[str, typing.Any]:
         """
@@ -720,6 +964,16 @@ class Model:
         """
         Ends what inject began.
         """
+    def last_good(
+        self,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        tenant: typing.Any,
+        max_age: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> typing.Any:
+        """
+        What the cache still has of an answer to this, as infer_detailed returns it, at most so many seconds stale; None: nothing. No request of its own: counted with the cache alone.
+        """
     def rehearse(self, inputs: typing.Any) -> typing.Any:
         """
         The answer, counted nowhere: for warm-up and comparisons. Blocks without the GIL.
@@ -732,9 +986,40 @@ class Model:
         """
         Its counters, one snapshot.
         """
+    def submit(
+        self,
+        callbacks: CallbackQueue,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+        recover: typing.Any = None,
+    ) -> Future:
+        """
+        Queues a copy of the inputs; the answer is in the future. Where it fails, recover(future, error, inputs) is called before anybody sees it, and resolves the future in the end.
+        """
+    def submit_uncached(
+        self,
+        callbacks: CallbackQueue,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        timeout: typing.Any,
+        priority: typing.Any,
+        key: typing.Any,
+        tenant: typing.Any,
+    ) -> Future:
+        """
+        The same past the response cache.
+        """
     def turned_away(self) -> bool:
         """
         Whether a request would be refused whatever it is (breaker open, device lost); then it counts as refused.
+        """
+    def twin(self) -> Model:
+        """
+        The same version on the same session, with a queue and instances of its own; its counts are the version's.
         """
     def unload(self) -> None:
         """
@@ -789,10 +1074,17 @@ class Engine:
         Drains everything; refuses what comes after. Idempotent. Blocks.
         """
     def load(
-        self, name: str, version: str, source: typing.Any, options: ModelOptions, read_schema: typing.Any = None
+        self,
+        name: str,
+        version: str,
+        source: typing.Any,
+        options: ModelOptions,
+        read_schema: typing.Any = None,
+        trust: Trust | None = None,
+        on_verdict: typing.Any = None,
     ) -> Model:
         """
-        Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified bytes; what it raises ends the load. Blocks with the GIL released.
+        Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once what was decided: code, digest, signer, whether it is deprecated. Blocks with the GIL released.
         """
     def stats(self) -> list[ModelStats]:
         """
@@ -829,18 +1121,6 @@ class Future:
     """
     @staticmethod
     def _promise(model: typing.Any, callbacks: typing.Any) -> Future: ...
-    @staticmethod
-    def _submit(
-        model: typing.Any,
-        callbacks: typing.Any,
-        inputs: typing.Any,
-        outputs: typing.Any,
-        timeout: typing.Any,
-        priority: typing.Any,
-        key: typing.Any,
-        tenant: typing.Any,
-        recover: typing.Any = None,
-    ) -> Future: ...
     def _resolve(self, answer: typing.Any, error: typing.Any) -> bool: ...
     def add_done_callback(self, fn: collections.abc.Callable[[typing.Any], typing.Any]) -> None:
         """
@@ -963,6 +1243,11 @@ class AsyncDoor:
         find(loop) -> the EventLoop that serves a running asyncio loop.
         """
 
+def add_signatures(content: bytes, keys: collections.abc.Sequence[tuple[str, str]]) -> str:
+    """
+    The same registry file with more signatures.
+    """
+
 def drive(
     model: typing.Any,
     questions: list[typing.Any],
@@ -985,7 +1270,54 @@ def error_codes() -> list[str]:
     The stable codes, in the core's order.
     """
 
+def generate_key(path: str, curve: str, password: str) -> str:
+    """
+    Writes a private key and, beside it, its public half; returns the key's id.
+    """
+
+def identify_model(path: str) -> tuple[str, list[tuple[str, int, str]]]:
+    """
+    A model's digest, and name, size and SHA-256 of each file that is parsed of it.
+    """
+
+def key_ids(paths: collections.abc.Sequence[str]) -> list[str]:
+    """
+    The ids of public keys, each once.
+    """
+
 def key_position(key: typing.Any, salt: int) -> float:
     """
     Where a routing key lies in [0, 1): evenly spread, the same in every process, another for another salt.
+    """
+
+def open_registry(
+    content: bytes, keys: collections.abc.Sequence[str], private_keys: collections.abc.Sequence[tuple[str, str]]
+) -> tuple[bytes, list[str]]:
+    """
+    A registry file's payload, and the ids of those keys that signed it.
+    """
+
+def sign_model(path: str, key: str, password: str) -> dict[str, typing.Any]:
+    """
+    Signs a file or a directory; returns what was written.
+    """
+
+def sign_registry(payload: bytes, keys: collections.abc.Sequence[tuple[str, str]]) -> str:
+    """
+    The text of a registry file, signed by (path, password) each.
+    """
+
+def sign_statement(statement: bytes, key: str, password: str) -> str:
+    """
+    The signature file over any statement, well-formed or not.
+    """
+
+def verify_model(path: str, keys: collections.abc.Sequence[str]) -> dict[str, typing.Any]:
+    """
+    Holds a file or a directory, whole, against its signature.
+    """
+
+def write_file(path: str, content: str, mode: typing.SupportsInt | typing.SupportsIndex) -> None:
+    """
+    Writes in one step, flushed.
     """

@@ -1,63 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One model's change of version, by strategy: what it does to the table of what answers."""
+"""One model's change of version: its state, and what that does to the table of what answers."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import math
-import mmap
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from . import _core
-from ._info import MetricEvidence, RolloutEvent, RolloutStatus, ShadowReport
-from ._judge import Block, Cell, Evidence, LatencyCell
-from ._rollout import CanaryRollout, Transition
-from ._routing import Split
-from .strategies import BUILT_IN_METRICS, BlueGreen, Canary, Shadow
+from ._info import RolloutEvent, RolloutStatus, ShadowReport
+from ._rollout_state import SavedEvent, SavedRollout, State
+from .errors import ConfigError, ModelNotFound, Unavailable
+from .strategies import Shadow, Strategy
 
 if TYPE_CHECKING:
     from ._model_table import ModelTable
     from ._shadow import Mirror
 
-__all__ = ["BlueGreenDeployment", "CanaryDeployment", "Deployment", "ShadowDeployment"]
+__all__ = ["BlueGreenDeployment", "Deployment", "ShadowDeployment"]
 
 _log = logging.getLogger("anya_engine")
-
-#: What a window's counts wait for latecomers, as a share of the window: an answer is counted a moment after it ended.
-_GRACE = 0.02
-#: The tally remembers one more than this.
-WINDOWS_KEPT = 7
 
 
 class Deployment:
     """What the strategies share. All methods are called with the manager's lock held; times are time.monotonic().
 
+    What it knows needs no model: a process that lacks a version takes part in deciding all the same, and only what
+    answers there stays as it was (`out_of_step` says why).
+
     Attributes:
+        generation: The number of this rollout among those of its name.
         old: The version before.
         new: The version that is to take over.
-        keep_warm: Seconds that the version which lost stays loaded.
+        strategy: How.
+        digests: What either was made of, by version, when the rollout began.
         loser: The version to unload, and when; None while nothing is decided.
+        out_of_step: Why this process does not answer as the rollout wants it to; "" when it does.
     """
 
     kind: str
-    state: Literal["progressing", "paused", "promoted", "rolled_back"] = "progressing"
 
-    def __init__(self, table: ModelTable, name: str, old: str, new: str, keep_warm: float, wall: Callable[[], float]):
+    def __init__(
+        self,
+        table: ModelTable,
+        name: str,
+        generation: int,
+        strategy: Strategy,
+        digests: dict[str, str],
+        wall: Callable[[], float],
+    ) -> None:
+        """`digests`: by version, the old one's first."""
         self.table = table
         self.name = name
-        self.old = old
-        self.new = new
-        self.keep_warm = keep_warm
+        self.generation = generation
+        self.old, self.new = digests
+        self.strategy = strategy
+        self.digests = digests
+        self.state: State = "progressing"
         self.loser: tuple[str, float] | None = None
         self.why = ""
+        self.out_of_step = ""
         self._wall = wall
         self._events: deque[RolloutEvent] = deque(maxlen=100)
+        self._shown: object = None  # what the table was last made to say
 
     def begin(self, now: float) -> None:
-        """Change what answers for the first time."""
+        """Change what answers for the first time. Raises ModelNotFound, ConfigError: it cannot be, and nothing has."""
         raise NotImplementedError
 
     def tick(self, now: float) -> None:
@@ -69,30 +79,35 @@ class Deployment:
 
     def promote(self, now: float, why: str) -> None:
         """Give the new version everything."""
-        self.table.serve(self.name, self.new)
         self._decide("promoted", self.old, now)
-        self.note("promote", why)
+        self._follow("promote", why)
 
     def roll_back(self, now: float, why: str) -> None:
         """Give the old version everything."""
-        self.table.serve(self.name, self.old)
         self._decide("rolled_back", self.new, now)
-        self.note("rollback", why)
+        self._follow("rollback", why)
 
     @property
     def in_progress(self) -> bool:
         """Nothing is decided yet."""
         return self.state in ("progressing", "paused")
 
+    @property
+    def stable(self) -> str:
+        """The version that answers those the new one does not."""
+        return self.new if self.state == "promoted" else self.old
+
     def rollback_to(self) -> str | None:
         """Return the version that a rollback would bring back."""
-        if self.in_progress or (self.state == "promoted" and self.table.has(self.name, self.old)):
+        if self.in_progress:
             return self.old
-        return None
+        # Once it was unloaded in one process, it is no way back for any.
+        kept = self.state == "promoted" and self.loser is not None and self.table.has(self.name, self.old)
+        return self.old if kept else None
 
     def weights(self) -> dict[str, float]:
         """Share of the keys by version, in percent."""
-        return {self.new if self.state == "promoted" else self.old: 100.0}
+        return {self.stable: 100.0}
 
     def status(self) -> RolloutStatus:
         """Return where it stands."""
@@ -100,28 +115,106 @@ class Deployment:
             name=self.name,
             state=self.state,
             strategy=self.kind,
-            stable=self.new if self.state == "promoted" else self.old,
+            stable=self.stable,
             candidate=self.new,
             weights=self.weights(),
             why=self.why,
             rollback_to=self.rollback_to(),
+            out_of_step=self.out_of_step,
             events=tuple(self._events),
         )
 
     def note(self, move: str, why: str) -> None:
         """Keep an event, and log it."""
         self.why = why
-        weights = self.weights()
-        self._events.append(RolloutEvent(time=self._wall(), move=move, why=why, weights=weights))
-        shares = " ".join(f"{version}={share:g}%" for version, share in weights.items())
-        level = logging.WARNING if move in ("rollback", "pause") else logging.INFO
-        _log.log(
-            level, "rollout model=%s strategy=%s move=%s weights=%s why=%s", self.name, self.kind, move, shares, why
+        self._keep(RolloutEvent(time=self._wall(), move=move, why=why, weights=self.weights()))
+
+    def show(self) -> None:
+        """Make the table say what the rollout does, if it does not yet; where that cannot be, say why and leave it."""
+        if self._shown == self._wanted():
+            return
+        try:
+            self._check_versions()
+            self._show()
+        except (ModelNotFound, ConfigError, Unavailable) as error:
+            problem = f"this process answers as before: {error}"
+            if problem != self.out_of_step:
+                _log.warning("rollout model=%s %s", self.name, problem)
+            self.out_of_step = problem
+        else:
+            self._shown = self._wanted()
+            self.out_of_step = ""
+
+    def reroute(self) -> None:
+        """Make the table say it once more: one of the two versions was opened again."""
+        self._shown = None
+        self.show()
+
+    def saved(self) -> SavedRollout:
+        """All of it, for `restore` in another process."""
+        return SavedRollout(
+            strategy=self.strategy,
+            old=self.old,
+            new=self.new,
+            digests=self.digests,
+            state=self.state,
+            why=self.why,
+            loser=self.loser,
+            events=tuple(SavedEvent(each.time, each.move, each.why, each.weights) for each in self._events),
         )
 
-    def _decide(self, state: Literal["promoted", "rolled_back"], loser: str, now: float) -> None:
+    def restore(self, saved: SavedRollout) -> None:
+        """Become what another process saved of the same rollout. Raises ConfigError, and is then as it was."""
+        self.state, self.why, self.loser = saved.state, saved.why, saved.loser
+        known = set(map(_identity, self._events))
+        for each in saved.events:
+            event = RolloutEvent(time=each.time, move=each.move, why=each.why, weights=each.weights)
+            if _identity(event) not in known:
+                self._keep(event)
+
+    def _show(self) -> None:
+        """Make the table say what the rollout does."""
+        self.table.serve(self.name, self.stable)
+
+    def _wanted(self) -> object:
+        return self.state, self.weights()
+
+    def _check_versions(self) -> None:
+        """Refuse to give requests to bytes that are not those the rollout is about. The way back is always open."""
+        if self.state == "rolled_back":
+            return
+        for version in (self.old, self.new) if self.in_progress else (self.new,):
+            digest = self.table.model(self.name, version).info()["digest"]
+            if digest != self.digests[version]:
+                raise ConfigError(
+                    f"version '{version}' of model '{self.name}' is another model here than where the rollout began "
+                    f"(digest {digest[:12]} instead of {self.digests[version][:12]}); load the same files everywhere",
+                    field="version",
+                    limit=self.digests[version],
+                    value=digest,
+                )
+
+    def _keep(self, event: RolloutEvent) -> None:
+        self._events.append(event)
+        shares = " ".join(f"{version}={share:g}%" for version, share in event.weights.items())
+        level = logging.WARNING if event.move in ("rollback", "pause") else logging.INFO
+        _log.log(
+            *(level, "rollout model=%s strategy=%s move=%s weights=%s why=%s"),
+            *(self.name, self.kind, event.move, shares, event.why),
+        )
+
+    def _start(self, move: str, why: str) -> None:
+        self._show()
+        self._shown = self._wanted()
+        self.note(move, why)
+
+    def _follow(self, move: str, why: str) -> None:
+        self.show()
+        self.note(move, why)
+
+    def _decide(self, state: State, loser: str, now: float) -> None:
         self.state = state
-        self.loser = (loser, now + self.keep_warm)
+        self.loser = (loser, now + self.strategy.keep_warm)
 
 
 class BlueGreenDeployment(Deployment):
@@ -129,201 +222,59 @@ class BlueGreenDeployment(Deployment):
 
     kind = "blue-green"
 
-    def __init__(
-        self, table: ModelTable, name: str, old: str, new: str, policy: BlueGreen, wall: Callable[[], float]
-    ) -> None:
-        super().__init__(table, name, old, new, policy.keep_warm, wall)
-
     def begin(self, now: float) -> None:
         """Switch."""
-        self.table.serve(self.name, self.new)
         self._decide("promoted", self.old, now)
-        self.note("switch", f"all traffic of '{self.name}' moved from {self.old} to {self.new}")
-
-
-class CanaryDeployment(Deployment):
-    """Step by step under the judge."""
-
-    kind = "canary"
-
-    def __init__(
-        self,
-        table: ModelTable,
-        name: str,
-        old: str,
-        new: str,
-        policy: Canary,
-        salt: int,
-        draw: Callable[[], float],
-        wall: Callable[[], float],
-    ) -> None:
-        super().__init__(table, name, old, new, policy.keep_warm, wall)
-        self.policy = policy
-        self.salt = salt
-        self._draw = draw
-        size = -(-_core.RolloutTally.size() // mmap.PAGESIZE) * mmap.PAGESIZE
-        self.tally = _core.RolloutTally(mmap.mmap(-1, size), policy.interval)
-        self.own = [metric for metric in policy.metrics if metric not in BUILT_IN_METRICS]
-        self._taken = -1  # the last window taken
-
-    def begin(self, now: float) -> None:
-        """Give the new version the first share."""
-        self.rollout = CanaryRollout(self.policy, now, _core.RolloutTally.edges())
-        self._taken = self.tally.window_at(now) - 1
-        self.reroute()
-        self.note("start", self.rollout.why)
-
-    def tick(self, now: float) -> None:
-        """Judge every window that is over."""
-        if not self.in_progress:
-            return
-        last = self.tally.window_at(now - _GRACE * self.policy.interval) - 1
-        if last - self._taken > WINDOWS_KEPT:  # nobody looked for too long: the windows have run into each other
-            for window in range(WINDOWS_KEPT + 1):
-                self.tally.take(window)
-            self._taken = last
-            return
-        for window in range(self._taken + 1, last + 1):
-            self._taken = window
-            if transition := self.rollout.tick(now, block_of(self.tally.take(window), self.own)):
-                self._follow(transition, now)
-                if transition.move in ("promote", "rollback"):
-                    return
-            self.why = self.rollout.why
-
-    def due(self) -> float:
-        """When the present window is over."""
-        return (self._taken + 2 + _GRACE) * self.policy.interval if self.in_progress else math.inf
-
-    def promote(self, now: float, why: str) -> None:
-        """Give the new version everything, whatever the judge thinks."""
-        self._follow(self.rollout.promote(why), now)
-
-    def roll_back(self, now: float, why: str) -> None:
-        """Give the old version everything, also after a promotion."""
-        self._follow(self.rollout.roll_back(why), now)
-
-    def pause(self, why: str) -> None:
-        """Keep the share as it is."""
-        self._follow(self.rollout.pause(why), 0.0)
-
-    def resume(self, now: float, why: str) -> None:
-        """Go on."""
-        self.rollout.resume(now)
-        self.state = "progressing"
-        self.note("resume", why)
-
-    def report(self, metric: str, bad: bool, key: object, now: float) -> None:
-        """Count what the service says of an answer that a key got."""
-        is_new = _core.key_position(key, self.salt) < self.rollout.weight / 100
-        self.tally.reported(is_new, self.own.index(metric) + 1, key, bad, now)
-
-    def weights(self) -> dict[str, float]:
-        """Share of the keys by version, in percent."""
-        share = self.rollout.weight
-        weights = {self.old: 100.0 - share, self.new: share}
-        return {version: weight for version, weight in weights.items() if weight > 0}
-
-    def status(self) -> RolloutStatus:
-        """Return where it stands."""
-        judge = self.rollout.judge
-        evidence = {
-            metric: _evidence(judge.log_e_of(metric), judge.log_for_of(metric), kinds)
-            for metric, kinds in judge.kinds.items()
-        }
-        return dataclasses.replace(
-            super().status(),
-            step=self.rollout.step,
-            steps=self.policy.steps,
-            verdict=self.rollout.verdict,
-            evidence=evidence,
-        )
-
-    def _follow(self, transition: Transition, now: float) -> None:
-        if transition.move == "promote":
-            super().promote(now, transition.why)
-        elif transition.move == "rollback":
-            super().roll_back(now, transition.why)
-        else:
-            self.state = "paused" if transition.move == "pause" else "progressing"
-            self.reroute()
-            self.note(transition.move, transition.why)
-
-    def reroute(self) -> None:
-        """Let the two versions, as they are loaded now, share the keys."""
-        self.table.route(
-            self.name,
-            Split(
-                stable=self.table.model(self.name, self.old).counted(self.tally, False),
-                canary=self.table.model(self.name, self.new).counted(self.tally, True),
-                share=self.rollout.weight / 100,
-                salt=self.salt,
-                position=_core.key_position,
-                draw=self._draw,
-            ),
-        )
+        self._start("switch", f"all traffic of '{self.name}' moved from {self.old} to {self.new}")
 
 
 class ShadowDeployment(Deployment):
-    """Copies for the new version, answers from the old one."""
+    """Copies for the new version, answers from the old one. Each process copies and compares its own requests."""
 
     kind = "shadow"
+    strategy: Shadow
 
     def __init__(
         self,
         table: ModelTable,
         name: str,
-        old: str,
-        new: str,
-        policy: Shadow,
-        mirror: Mirror,
+        generation: int,
+        strategy: Strategy,
+        digests: dict[str, str],
         wall: Callable[[], float],
+        mirror: Callable[[], Mirror],
     ) -> None:
-        super().__init__(table, name, old, new, policy.keep_warm, wall)
-        self.policy = policy
-        self.mirror = mirror
+        """`mirror`: makes one, where the new version is loaded."""
+        super().__init__(table, name, generation, strategy, digests, wall)
+        self._mirror: Mirror | None = None
+        self._make_mirror = mirror
+        self._taps = False
 
     def begin(self, now: float) -> None:  # noqa: ARG002
         """Begin to copy."""
-        self.table.tap(self.name, self.mirror)
-        self.note("start", f"{self.policy.share:.3%} of the requests are copied to {self.new}, which answers nobody")
-
-    def promote(self, now: float, why: str) -> None:
-        """The shadow takes over."""
-        self.table.tap(self.name, None)
-        super().promote(now, why)
-
-    def roll_back(self, now: float, why: str) -> None:
-        """Stop copying; or, once promoted, go back."""
-        self.table.tap(self.name, None)
-        super().roll_back(now, why)
+        self._start(
+            "start", f"{self.strategy.share:.3%} of the requests are copied to {self.new}, which answers nobody"
+        )
 
     def status(self) -> RolloutStatus:
         """Return where it stands."""
-        report: ShadowReport = self.mirror.report()
+        report = self._mirror.report() if self._mirror is not None else ShadowReport()
         return dataclasses.replace(super().status(), shadow=report)
 
+    def reroute(self) -> None:
+        """Copies go to the version as it is loaded now; the table has nothing else to say."""
+        if self._mirror is not None:
+            self._mirror.shadow = self.table.model(self.name, self.new)
 
-def block_of(taken: Any, own: list[str]) -> Block:
-    """Return the judge's view of what a tally counted."""
-    (old, new), durations, _ = taken
-    cell = [Cell(b[0], b[1], a[0], a[1]) for a, b in zip(old, new, strict=True)]
-    first = [Cell(b[2], b[3], a[2], a[3]) for a, b in zip(old, new, strict=True)]
-    return Block(
-        answers=cell[0],
-        errors=first[0],
-        latency=[LatencyCell(stratum, after, before) for stratum, before, after in durations],
-        own={metric: first[1 + index] for index, metric in enumerate(own)},
-    )
+    def _show(self) -> None:
+        super()._show()
+        if self.in_progress:
+            self._mirror = self._mirror or self._make_mirror()
+            self.table.tap(self.name, self._mirror)
+        elif self._taps:
+            self.table.tap(self.name, None)
+        self._taps = self.in_progress
 
 
-def _evidence(against: float, in_favour: float, kinds: Mapping[str, Evidence]) -> MetricEvidence:
-    kind = next(iter(kinds.values()))
-    return MetricEvidence(
-        against=math.exp(min(against, 700)),
-        in_favour=math.exp(min(in_favour, 700)),
-        new=kind.new,
-        new_bad=kind.new_bad,
-        old=kind.old,
-        old_bad=kind.old_bad,
-    )
+def _identity(event: RolloutEvent) -> tuple[float, str, str]:
+    return event.time, event.move, event.why

@@ -3,36 +3,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
+import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from . import _checks as check
 from . import _core
-from ._comparison import compare
-from ._deployment import BlueGreenDeployment, CanaryDeployment, Deployment, ShadowDeployment
-from ._info import RolloutStatus, TensorSpec
+from ._canary import CanaryDeployment
+from ._comparison import compare, refuse_other_schema
+from ._deployment import Deployment, ShadowDeployment
+from ._info import RolloutStatus
 from ._model_table import ModelTable
+from ._process_group import LOCK, ProcessGroup
 from ._recorded import Recorder, recorded_path
-from ._routing import salt_of
-from ._shadow import Mirror
-from .errors import ConfigError, ModelNotFound
+from ._rollout_book import RolloutBook
+from .errors import ConfigError, ModelNotFound, Unavailable
 from .strategies import BlueGreen, Canary, Shadow, Strategy
 
 __all__ = ["Deployments"]
 
 _log = logging.getLogger("anya_engine")
 
+#: Seconds between two looks at what other processes of a group have done.
+POLL = 0.05
+
 
 class Deployments:
     """The rollouts of one engine. Thread-safe.
 
-    `clock` is seconds that only grow, `wall` seconds since the epoch, `draw` chance in [0, 1): tests give their own and
-    call `tick` themselves.
+    `clock` is seconds that only grow, the same ones in every process of `group`; `wall` seconds since the epoch, `draw`
+    chance in [0, 1): tests give their own and call `tick` themselves.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class Deployments:
         table: ModelTable,
         callbacks: Callable[[], _core.CallbackQueue],
         *,
+        group: ProcessGroup | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
@@ -47,11 +54,9 @@ class Deployments:
         self.table = table
         self._callbacks = callbacks
         self._clock = clock
-        self._wall = wall
-        self._draw = draw
         self._changed = threading.Condition()  # its lock protects all below
-        self._latest: dict[str, Deployment] = {}
-        self._number = 0
+        self._book = RolloutBook(table, callbacks, group, wall, draw, self._unload_later)
+        self._stalls: dict[str, str] = {}  # why a rollout does not go on, by name
         self._thread: threading.Thread | None = None
         self._stopped = False
 
@@ -69,39 +74,36 @@ class Deployments:
                 version,
                 compare(self.table, name, new, strategy, self._callbacks),
             )
-        with self._changed:
+        with self._changing(name):
             before, stable = self._check(name, new, strategy)
-            deployment = self._make(name, stable.version, version, strategy)
+            deployment = self._book.new(name, stable, new, strategy)
             deployment.begin(self._clock())
-            self._latest[name] = deployment
+            self._book.latest[name] = deployment
             if before is not None and before.loser is not None and before.loser[0] not in (version, stable.version):
                 self._unload_later(name, before.loser[0])  # two versions are kept, not three
             self._start_thread()
-            self._changed.notify()
             return deployment.status()
 
     def promote(self, name: str) -> RolloutStatus:
         """See `Engine.promote`."""
-        with self._changed:
+        with self._changing(name):
             deployment = self._in_progress(name, "promote")
             deployment.promote(self._clock(), f"promoted to {deployment.new} by hand")
-            self._changed.notify()
             return deployment.status()
 
     def rollback(self, name: str) -> RolloutStatus:
         """See `Engine.rollback`."""
-        with self._changed:
-            deployment = self._latest.get(name)
+        with self._changing(name):
+            deployment = self._book.latest.get(name)
             if deployment is None or (back := deployment.rollback_to()) is None:
                 self.table.stable(name)  # an unknown name is refused as such
                 raise ConfigError(self._nothing_to_roll_back(name, deployment), field="name", value=name)
             deployment.roll_back(self._clock(), f"rolled back to {back} by hand")
-            self._changed.notify()
             return deployment.status()
 
     def pause(self, name: str) -> RolloutStatus:
         """See `Engine.pause`."""
-        with self._changed:
+        with self._changing(name):
             canary = self._canary(name, "pause")
             if canary.state == "progressing":
                 canary.pause("paused by hand")
@@ -109,11 +111,10 @@ class Deployments:
 
     def resume(self, name: str) -> RolloutStatus:
         """See `Engine.resume`."""
-        with self._changed:
+        with self._changing(name):
             canary = self._canary(name, "resume")
             if canary.state == "paused":
                 canary.resume(self._clock(), "resumed by hand")
-            self._changed.notify()
             return canary.status()
 
     def report(self, name: str, metric: str, bad: bool, key: object) -> None:
@@ -122,7 +123,7 @@ class Deployments:
         if key is None:
             check.refuse("key", "must be the key that the request had", key)
         with self._changed:
-            deployment = self._latest.get(name)
+            deployment = self._book.latest.get(name)
             if deployment is None:
                 self.table.stable(name)
             if isinstance(deployment, CanaryDeployment) and deployment.in_progress:
@@ -148,30 +149,39 @@ class Deployments:
 
     def status(self, name: str) -> RolloutStatus:
         """See `Engine.status`."""
-        with self._changed:
-            deployment = self._latest.get(name)
-            if deployment is not None:
-                return deployment.status()
         stable = self.table.stable(name).version
-        return RolloutStatus(name=name, state="idle", stable=stable, weights={stable: 100.0})
+        with self._changed:
+            self._book.refresh()
+            deployment = self._book.latest.get(name)
+            trouble = self._book.troubles.get(name) or self._stalls.get(name, "")
+            if deployment is None:
+                return RolloutStatus(
+                    name=name, state="idle", stable=stable, weights={stable: 100.0}, out_of_step=trouble
+                )
+            status = deployment.status()
+            return dataclasses.replace(status, out_of_step=trouble) if trouble else status
 
     def reroute(self, name: str) -> None:
-        """A version of this name was opened again: a canary in progress must not ask the old one."""
+        """A version of this name was opened again: a rollout in progress must not ask the old one."""
         with self._changed:
-            deployment = self._latest.get(name)
-            if isinstance(deployment, CanaryDeployment) and deployment.in_progress:
+            deployment = self._book.latest.get(name)
+            if deployment is not None and deployment.in_progress:
                 deployment.reroute()
 
     def withdraw(self, name: str, version: str | None) -> None:
-        """A version is about to be unloaded by hand: end what depends on it."""
+        """A version is about to be unloaded by hand: end what depends on it; None: all versions are, here."""
         with self._changed:
-            deployment = self._latest.get(name)
-            if deployment is None:
-                return
             if version is None:
+                deployment = self._book.latest.pop(name, None)
                 if isinstance(deployment, ShadowDeployment):
                     self.table.tap(name, None)
-                del self._latest[name]
+                self._book.leave(name)
+                return
+            if name not in self._book.latest:
+                return
+        with self._changing(name):
+            deployment = self._book.latest.get(name)
+            if deployment is None:
                 return
             if deployment.in_progress and version == deployment.new:
                 deployment.roll_back(self._clock(), f"version {version} was unloaded by hand")
@@ -181,51 +191,71 @@ class Deployments:
     def in_progress(self) -> frozenset[str]:
         """Names that a rollout is about."""
         with self._changed:
-            return frozenset(name for name, deployment in self._latest.items() if deployment.in_progress)
+            self._book.refresh()
+            return frozenset(name for name, deployment in self._book.latest.items() if deployment.in_progress)
 
     def forget(self, name: str) -> None:
         """A configuration has made another version serve: what was deployed before is history."""
-        with self._changed:
-            deployment = self._latest.get(name)
+        with self._changing(name):
+            deployment = self._book.latest.get(name)
             if deployment is not None and not deployment.in_progress:
-                del self._latest[name]
+                del self._book.latest[name]
+
+    def join(self) -> None:
+        """Go where the group is, with what has been loaded; without a group there is nowhere to go."""
+        if self._book.is_shared:
+            with self._changed:
+                self._book.refresh()
+                self._start_thread()
 
     def tick(self) -> float:
         """Do what is due; return when the next thing is (of `clock`)."""
         with self._changed:
-            now = self._clock()
-            gone = []
-            for name, deployment in self._latest.items():
-                try:
-                    deployment.tick(now)
-                except ModelNotFound as error:
-                    _log.error("rollout model=%s lost a version: %s", name, error)
-                if deployment.loser is not None and deployment.loser[1] <= now:
-                    gone.append((name, deployment.loser[0]))
-                    deployment.loser = None
-            due = self._due()
-        for name, version in gone:
-            self._unload(name, version)
-        return due
-
-    def _due(self) -> float:
-        return min(
-            (min(each.due(), each.loser[1] if each.loser else each.due()) for each in self._latest.values()),
-            default=float("inf"),
-        )
+            self._book.refresh()
+            return min((self._tend(name) for name in list(self._book.latest)), default=math.inf)
 
     def stop(self) -> None:
-        """End the thread; rollouts stay as they are. Idempotent."""
+        """End the thread and the membership; rollouts stay as they are. Idempotent."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        with self._changed:
+            self._book.close()
+
+    @contextlib.contextmanager
+    def _changing(self, name: str) -> Iterator[None]:
+        with self._changed, self._book.changing(name):
+            yield
+            self._changed.notify()
+
+    def _tend(self, name: str) -> float:
+        """Do what is due of one rollout, unless another process is about to; return when the next thing is."""
+        now = self._clock()
+        if _due(self._book.latest[name]) > now:
+            return _due(self._book.latest[name])
+        try:
+            with self._book.changing(name, 0):
+                rollout = self._book.latest.get(name)
+                if rollout is None:
+                    return math.inf
+                rollout.tick(now)
+                if rollout.loser is not None and rollout.loser[1] <= now:
+                    self._unload_later(name, rollout.loser[0])
+                    rollout.loser = None
+        except (ConfigError, Unavailable) as error:
+            if error.field != LOCK and str(error) != self._stalls.get(name):
+                _log.error("rollout model=%s stands still: %s", name, error)
+                self._stalls[name] = str(error)
+            return now + POLL
+        self._stalls.pop(name, None)
+        return _due(rollout)
 
     def _check(self, name: str, new: _core.Model, strategy: Strategy) -> tuple[Deployment | None, _core.Model]:
         """Refuse what cannot be deployed; return the deployment before and the version that serves."""
-        before = self._latest.get(name)
+        before = self._book.latest.get(name)
         if before is not None and before.in_progress:
             raise ConfigError(
                 f"model '{name}' is in a {before.kind} rollout to version '{before.new}' ({before.why}); "
@@ -233,34 +263,19 @@ class Deployments:
                 field="name",
                 value=name,
             )
+        if before is not None and before.out_of_step:
+            raise ConfigError(f"model '{name}': {before.out_of_step}", field="name", value=name)
         stable = self.table.stable(name)
         if stable.version == new.version:
             raise ConfigError(
                 f"version '{new.version}' of model '{name}' serves already", field="version", value=new.version
             )
         if not strategy.allow_schema_change:
-            _same_schema(name, stable, new)
+            refuse_other_schema(name, stable, new)
         return before, stable
 
-    def _make(self, name: str, old: str, new: str, strategy: Strategy) -> Deployment:
-        if isinstance(strategy, BlueGreen):
-            return BlueGreenDeployment(self.table, name, old, new, strategy, self._wall)
-        if isinstance(strategy, Shadow):
-            mirror = Mirror(
-                self.table.model(name, new),
-                self._callbacks,
-                self._draw,
-                share=strategy.share,
-                rtol=strategy.rtol,
-                atol=strategy.atol,
-            )
-            return ShadowDeployment(self.table, name, old, new, strategy, mirror, self._wall)
-        self._number += 1
-        salt = salt_of(name, new, self._number, _core.key_position)
-        return CanaryDeployment(self.table, name, old, new, strategy, salt, self._draw, self._wall)
-
     def _in_progress(self, name: str, what: str) -> Deployment:
-        deployment = self._latest.get(name)
+        deployment = self._book.latest.get(name)
         if deployment is None or not deployment.in_progress:
             self.table.stable(name)
             raise ConfigError(f"there is no rollout of model '{name}' in progress to {what}", field="name", value=name)
@@ -280,7 +295,7 @@ class Deployments:
             return f"model '{name}' has been rolled back to {deployment.old} already"
         return (
             f"model '{name}' has nothing to go back to: version {deployment.old} is no longer loaded "
-            f"(keep_warm was {deployment.keep_warm:g} s)"
+            f"(keep_warm was {deployment.strategy.keep_warm:g} s)"
         )
 
     def _unload_later(self, name: str, version: str) -> None:
@@ -298,41 +313,17 @@ class Deployments:
             self._thread.start()
 
     def _run(self) -> None:
-        while True:
-            failed = False
-            try:
-                self.tick()
-            except Exception:  # noqa: BLE001  # one rollout's trouble must not end the others
-                _log.exception("a rollout could not be looked at; trying again")
-                failed = True
-            with self._changed:
-                if self._stopped:
-                    return
-                # Anew: a rollout may have begun while the last one's loser was unloaded.
-                due = self._clock() + 1.0 if failed else self._due()
-                if (wait := due - self._clock()) > 0:
-                    self._changed.wait(min(wait, 3600.0))
+        longest = POLL if self._book.is_shared else 3600.0
+        with self._changed:
+            while not self._stopped:
+                try:
+                    due = self.tick()
+                except Exception:  # noqa: BLE001  # one rollout's trouble must not end the others
+                    _log.exception("a rollout could not be looked at; trying again")
+                    due = self._clock() + 1.0
+                self._changed.wait(max(0.0, min(due - self._clock(), longest)))
 
 
-def _same_schema(name: str, old: _core.Model, new: _core.Model) -> None:
-    """Refuse a version whose inputs or outputs are others."""
-    before, after = old.info(), new.info()
-    for field in ("inputs", "outputs"):
-        ours, theirs = _shown(before[field]), _shown(after[field])
-        if ours != theirs:
-            raise ConfigError(
-                f"version '{new.version}' of model '{name}' has other {field} than version '{old.version}', which "
-                f"serves: {theirs} instead of {ours}; allow_schema_change=True deploys it all the same",
-                field="version",
-                limit=ours,
-                value=theirs,
-            )
-
-
-def _shown(specs: Any) -> str:
-    made = (TensorSpec(name=name, dtype=dtype, shape=shape) for name, dtype, shape in specs)
-    # What a free size is called says nothing.
-    return ", ".join(
-        f"{each.name}: {each.dtype}[{', '.join(str(size) if isinstance(size, int) else '?' for size in each.shape)}]"
-        for each in sorted(made, key=lambda spec: spec.name)
-    )
+def _due(deployment: Deployment) -> float:
+    """When something of it is to be done, by time.monotonic()."""
+    return min(deployment.due(), deployment.loser[1] if deployment.loser else math.inf)

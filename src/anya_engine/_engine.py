@@ -9,7 +9,7 @@ import logging
 import sys
 import weakref
 from collections.abc import Coroutine
-from os import PathLike
+from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -19,12 +19,13 @@ from ._configurable import Configurable
 from ._control import Control
 from ._deployments import Deployments
 from ._event_loops import EventLoops
-from ._guard import Guarded, strict, submitted
+from ._guard import strict
 from ._info import EngineStats, Health, ModelHealth, Response, response_of
 from ._model_table import ModelTable
-from ._recoveries import Asked
+from ._process_group import ProcessGroup
 from ._repairs import Repairs
 from ._runtime import find_runtime
+from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
 from .errors import ApplyError
@@ -64,9 +65,9 @@ class Engine(Control, Configurable):
         priority: 1 (highest) to 255, or to the model's `priority_levels`; None: its `default_priority_level`, without
             one 128. Waiting requests of a lower number run first, in one level those that are due first.
         key: What keeps one user on one version while versions change.
-        tenant: What separates caches.
-        allow_degraded: Whether something else than the model's own fresh answer will do, where its configuration has a
-            `fallback`. False: its error instead.
+        tenant: What separates answers in the response cache; see `CacheConfig.scope`.
+        allow_degraded: Whether something else than the model's own fresh answer will do: that of a `fallback`, or a
+            stale one of its cache. False: its error instead.
 
     Where the model's configuration says so, what fails is tried again, or answered by something else
     (`ModelConfig.retry`, `.fallback`); a request that names a version is asked once.
@@ -105,16 +106,20 @@ class Engine(Control, Configurable):
         self._closed = False
         self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
         self._models = ModelTable(self._core, library, config.models)
-        self._deployments = Deployments(self._models, self._callbacks.queue)
+        group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
+        self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
         self._repairs = Repairs(self._models, self._deployments.reroute)
         self._models.on_device = self._repairs.begin
-        self._begin_plans()
+        self._rechecks = Rechecks(self._models, self._deployments)
+        self._models.refused = self._rechecks.refused
+        self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        self._finalizer = weakref.finalize(
-            self, _shut, self._core, self._callbacks, self._deployments, self._watches, self._repairs
-        )
+        ends = (self._deployments, self._rechecks, self._watches, self._repairs)
+        self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
+            self._models.policies.of(config.trust)  # a key that cannot be had is found out now
             self._applier.apply(config)
+            self._deployments.join()
         except ApplyError as error:
             self.close()
             raise error.__cause__ or error from None  # nothing was there that could have been kept
@@ -146,9 +151,9 @@ class Engine(Control, Configurable):
     ) -> Outputs:
         """Ask and wait. Runs on this thread when an instance is idle, in company otherwise."""
         try:
-            model = self._models.serving[name] if version is None else self._models.loaded[name, version]
+            model = self._models.serving[name] if version is None else self._models.named[name, version]
         except (KeyError, TypeError):
-            model = self._models.labelled(name, version) or self._models.not_found(name, version)
+            self._models.not_found(name, version)
         if not allow_degraded:
             model = strict(model)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
@@ -185,10 +190,7 @@ class Engine(Control, Configurable):
     ) -> _core.Future:
         """Ask and go on; the answer is in the `Future`. The inputs are copied: the caller may change them at once."""
         model = self._models.find(name, version, key, allow_degraded)
-        asked = Asked(inputs, outputs, timeout, priority, key, tenant)
-        if isinstance(model, Guarded):
-            return model.submit(self._callbacks.queue(), *asked)
-        return submitted(model, self._callbacks.queue(), asked)
+        return model.submit(self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
 
     def infer_async(
         self,
@@ -209,12 +211,9 @@ class Engine(Control, Configurable):
         ask in one turn of the loop go in together; a whole batch of answers wakes the loop once.
         """
         try:
-            model = self._models.serving[name] if version is None else self._models.loaded[name, version]
+            model = self._models.serving[name] if version is None else self._models.named[name, version]
         except (KeyError, TypeError):
-            labelled = self._models.labelled(name, version)
-            if labelled is None:
-                return self._not_found_async(name, version)
-            model = labelled
+            return self._not_found_async(name, version)
         if not allow_degraded:
             model = strict(model)
         return model.ask(self._door, inputs, outputs, timeout, priority, key, tenant)
@@ -250,7 +249,7 @@ class Engine(Control, Configurable):
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
         from ._prometheus import EngineCollector
 
-        return EngineCollector(self.stats)
+        return EngineCollector(self.stats, self.models)
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
@@ -316,23 +315,36 @@ class Engine(Control, Configurable):
         if stats.stuck_runs > self._stuck.get(model, 0):
             _log.warning("model '%s:%s': %s", model.name, model.version, reason)
         self._stuck[model] = stats.stuck_runs
-        return ModelHealth(ready=stats.stuck_runs < stats.instances, version=model.version, reason=reason)
+        ready = stats.stuck_runs < stats.instances
+        if (code := self._rechecks.refused.get(model)) is not None:
+            reason = f"the registry lets it run no longer: {code}"
+            ready = ready and not self._rechecks.drains(model)
+        return ModelHealth(ready=ready, version=model.version, reason=reason)
 
     async def _not_found_async(self, name: str, version: str | None) -> Outputs:
         self._models.not_found(name, version)
 
 
 def _shut(
-    core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, watches: list[Watch], repairs: Repairs
+    core: _core.Engine,
+    callbacks: CallbackThread,
+    deployments: Deployments,
+    rechecks: Rechecks,
+    watches: list[Watch],
+    repairs: Repairs,
 ) -> None:
+    if not core.is_owner_process:
+        return  # a forked child at its end: whoever held the locks at the fork does not live here
     for watch in watches:
         watch.end()
+    rechecks.end()
     deployments.stop()
     repairs.stop()
     core.close()
     deployments.table.recoveries.timer.stop()
     for watch in watches:
         watch.stop()
+    rechecks.join()
     callbacks.stop()
 
 

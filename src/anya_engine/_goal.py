@@ -57,7 +57,8 @@ def goal(now: State, config: EngineConfig, found: Found) -> State:
     """
     entries = {key: entry for key, entry in now.entries.items() if not entry.managed}
     newest: dict[str, str] = {}  # of what the configuration brings, by name
-    for name, model in config.models.items():
+    for name in config.models:
+        model = config.model(name)
         if model.source is not None:
             if name in found.versions:
                 path = f"models.{check.key(name)}.source"
@@ -68,7 +69,7 @@ def goal(now: State, config: EngineConfig, found: Found) -> State:
             entries[wanted.key] = _kept(now, wanted)
             newest[name] = version
     for name, versions in found.versions.items():
-        model = config.models.get(name, ModelConfig())
+        model = config.model(name)
         if model.version is not None:
             path = f"models.{check.key(name)}.version"
             message = f"{path}: the repository has versions of its own; the label {STABLE!r} says which one serves"
@@ -86,7 +87,7 @@ def goal(now: State, config: EngineConfig, found: Found) -> State:
         entries=FrozenMapping(entries),
         serving=FrozenMapping(serving),
         labels=FrozenMapping(labels),
-        defaults=config.models,
+        defaults=FrozenMapping({name: config.model(name) for name in config.models}),
     )
 
 

@@ -15,13 +15,13 @@ import numpy as np
 from . import _core
 from ._info import Attempt, Response, response_of
 from ._recoveries import Asked, Call, Plan, Recoveries, Steps
-from ._routing import Router
-from ._taps import TappedModel
+from ._routing import Router, Split
+from ._taps import Tapped, TappedModel
 from .config import ModelConfig
 from .errors import AnyaError, Unavailable
 from .resilience import Fallback
 
-__all__ = ["Guarded", "strict", "submitted"]
+__all__ = ["Guarded", "strict"]
 
 _now = time.monotonic
 
@@ -36,12 +36,15 @@ class Guarded(Router):
 
     __slots__ = ("_around", "_hopeless", "_known", "_pick", "_plan", "_recoveries", "strict", "target")
 
-    def __init__(self, target: Any, config: ModelConfig, recoveries: Recoveries, *, strict: bool = False) -> None:
+    def __init__(self, target: Any, config: ModelConfig, recoveries: Recoveries, *, is_strict: bool = False) -> None:
         timeouts = [each for each in (config.default_timeout, config.max_timeout) if each is not None]
         self.target = target
         self._recoveries = recoveries
         self._plan = Plan(
-            retry=config.retry, links=() if strict else config.links, timeout=min(timeouts) if timeouts else None
+            retry=config.retry,
+            links=() if is_strict else config.links,
+            timeout=min(timeouts) if timeouts else None,
+            is_strict=is_strict,
         )
         links = self._plan.links
         self._hopeless = not links and not isinstance(target, Router)  # but for what can be tried again
@@ -54,7 +57,7 @@ class Guarded(Router):
             False,
         )
         self._pick: Callable[[object], Any] | None = target.pick if isinstance(target, Router) else None
-        self.strict: Guarded = self if strict else Guarded(target, config, recoveries, strict=True)
+        self.strict: Guarded = self if is_strict else Guarded(strict(target), config, recoveries, is_strict=True)
 
     def pick(self, key: object) -> Any:  # noqa: ARG002
         """Return itself: it answers every key."""
@@ -150,7 +153,7 @@ class Guarded(Router):
             _Later(self._recoveries, steps, future, callbacks).go(None)
 
         try:
-            return submitted(model, callbacks, asked, recover)
+            return model.submit(callbacks, *asked, recover)  # type: ignore[no-any-return]
         except AnyaError as error:
             again = asked._replace(inputs=_copied(asked.inputs))
             steps = self._recoveries.recover(self._plan, model, error, began, again)
@@ -161,18 +164,13 @@ class Guarded(Router):
             return future
 
 
-def strict(model: Any) -> Any:
-    """Whoever answers in a model's place, for who takes no degraded answers."""
-    return model.strict if isinstance(model, Guarded) else model
-
-
-def submitted(
-    model: Any, callbacks: _core.CallbackQueue, asked: Asked, recover: Callable[..., None] | None = None
-) -> _core.Future:
-    """What `Engine.submit` returns for a version."""
-    if isinstance(model, TappedModel):
-        return model.submit(callbacks, *asked, recover)
-    return _core.Future._submit(model, callbacks, *asked, recover)
+def strict(target: Any) -> Any:
+    """What serves a name, for who takes no degraded answers."""
+    if isinstance(target, Guarded):
+        return target.strict
+    if isinstance(target, Tapped):
+        return Tapped(strict(target.inner), target.tap)
+    return target.each(strict) if isinstance(target, Split) else target.fresh()
 
 
 def _here(steps: Steps) -> Response:
@@ -244,7 +242,7 @@ class _Later:
             self._recoveries.timer.call_later(step, partial(self.go, None))
             return
         try:
-            attempt = submitted(step.model, self._callbacks, step.asked)
+            attempt = step.model.submit(self._callbacks, *step.asked)
         except AnyaError as error:
             self.go(error)
             return

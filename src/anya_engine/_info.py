@@ -31,8 +31,11 @@ __all__ = [
 ]
 
 
-# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed.
-Detailed: TypeAlias = "tuple[dict[str, np.ndarray[Any, Any]], int, float, float, int, dict[str, int] | None]"
+# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed,
+# whether another run than its own answered, by how many seconds that answer is stale.
+Detailed: TypeAlias = (
+    "tuple[dict[str, np.ndarray[Any, Any]], int, float, float, int, dict[str, int] | None, bool, float | None]"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,9 @@ class ModelInfo:
         inputs: What it takes.
         outputs: What it gives.
         digest: SHA-256 over everything that was parsed (model, external data, schema), in hex.
-        signer: Who signed it; None for an unsigned one.
+        signer: The id of the key whose signature was verified (`sha256sum KEY.pub`); None where none was.
+        trust: What its origin was held against: the mode of its `TrustConfig`, "unverified" where there is none,
+            "revoked" when the registry lets it run no longer.
         memory: Bytes of the model's files; what ONNX Runtime makes of them comes on top.
         providers: ONNX Runtime's execution providers in force, in order. A provider that was asked for and could not be
             had, with another after it in the list, is missing here.
@@ -71,6 +76,7 @@ class ModelInfo:
         instances: Runs at once.
         max_batch_size: Rows in one run at most.
         load_seconds: How long reading, checking, opening and warming up took.
+        warm_up_seconds: Of these, the runs on made-up rows: warm-up, the check of batched against alone, run times.
     """
 
     name: str
@@ -81,6 +87,7 @@ class ModelInfo:
     outputs: tuple[TensorSpec, ...]
     digest: str
     signer: str | None
+    trust: str
     memory: int
     providers: tuple[str, ...]
     batchable: bool
@@ -88,6 +95,7 @@ class ModelInfo:
     instances: int
     max_batch_size: int
     load_seconds: float
+    warm_up_seconds: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +124,13 @@ class Response:
         served_by: The model that answered: the one asked, or a fallback.
         degraded: The answer is not the asked model's own fresh one.
         attempts: What was tried, in order; the last one answered.
-        from_cache: The answer was not computed for this request.
+        from_cache: The answer was not computed for this request: it is from the response cache, or from an equal
+            request's run. The arrays are this caller's own all the same.
         stale_age: How old a cached answer is beyond its time to live, in seconds; None for a fresh one.
         sanitized: Values changed on the way in, by input; empty when nothing was changed.
         queue_time: Seconds from acceptance to the start of the run.
         compute_time: Seconds of the run, the gathering and scattering of a batch included.
-        batch_size: Rows in the run, this request's and its company's.
+        batch_size: Rows in the run, this request's and its company's; 0 where there was no run for it.
     """
 
     outputs: dict[str, np.ndarray[Any, Any]]
@@ -148,17 +157,17 @@ def response_of(
     """The answer of this version as a `Response`; what is one already is returned as it is."""
     if isinstance(answer, Response):
         return answer
-    detailed = answer if isinstance(answer, tuple) else (answer, 0, 0.0, 0.0, 0, None)
-    outputs, request_id, queue_time, compute_time, batch_size, sanitized = detailed
+    detailed = answer if isinstance(answer, tuple) else (answer, 0, 0.0, 0.0, 0, None, False, None)
+    outputs, request_id, queue_time, compute_time, batch_size, sanitized, from_cache, stale_age = detailed
     return Response(
         outputs=outputs,
         request_id=request_id,
         version=model.version,
         served_by=model.name,
-        degraded=degraded,
+        degraded=degraded or stale_age is not None,
         attempts=attempts or (Attempt(model=model.name, version=model.version),),
-        from_cache=False,
-        stale_age=None,
+        from_cache=from_cache,
+        stale_age=stale_age,
         sanitized=_NOTHING if sanitized is None else FrozenMapping(sanitized),
         queue_time=queue_time,
         compute_time=compute_time,
@@ -320,6 +329,8 @@ class RolloutStatus:
         evidence: By metric.
         shadow: What was compared; None when there is no shadow.
         rollback_to: The version that `rollback` would give the traffic to; None: there is none.
+        out_of_step: Why this process does not answer as its group does, for example because a version is not loaded
+            here; "" when it does.
         events: What happened, oldest first; the last hundred.
         circuits: The circuit breaker of each version that has one.
     """
@@ -337,5 +348,6 @@ class RolloutStatus:
     evidence: Mapping[str, MetricEvidence] = dataclasses.field(default_factory=dict)
     shadow: ShadowReport | None = None
     rollback_to: str | None = None
+    out_of_step: str = ""
     events: tuple[RolloutEvent, ...] = ()
     circuits: Mapping[str, CircuitStats] = dataclasses.field(default_factory=dict)

@@ -20,6 +20,9 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import _checks as check
 
 __all__ = ["Block", "Cell", "Evidence", "Judge", "LatencyCell"]
 
@@ -30,6 +33,8 @@ QUANTILES = (0.75, 0.95, 0.99)
 #: Blocks that "of late" means, and runs of the old version below which nobody knows what is slow.
 REMEMBERED_BLOCKS = 10
 LEAST_RUNS = 10
+# No count that is read back from elsewhere is larger.
+_MOST = 1 << 62
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,6 +110,20 @@ class Evidence:
             good = math.log1p(-self._slo / 4) - math.log1p(-self._slo)
             self._for_slo += bad * math.log(0.25) + (units - bad) * good
 
+    def saved(self) -> list[float]:
+        """All of it, for `restore`."""
+        return [*self._against, self._for_ratio, self._for_slo, self.new, self.new_bad, self.old, self.old_bad]
+
+    def restore(self, saved: object) -> None:
+        """Become what was saved elsewhere. Raises ConfigError where that is no such thing."""
+        numbers = check.sequence("evidence", saved)
+        if len(numbers) != len(RATIOS) + 6:
+            check.refuse("evidence", f"must be {len(RATIOS) + 6} numbers", saved)
+        logs = [check.number("evidence", each, -1e18, 1e18) for each in numbers[:-4]]
+        counts = [check.integer("evidence", each, 0, _MOST) for each in numbers[-4:]]
+        *self._against, self._for_ratio, self._for_slo = logs
+        self.new, self.new_bad, self.old, self.old_bad = counts
+
     @property
     def log_e(self) -> float:
         """Log of the evidence against the new version; 0 is none."""
@@ -175,6 +194,34 @@ class Judge:
                 kinds[metric].add(cell)
                 kinds[metric].add_to_slo(cell.new, cell.new_bad)
 
+    def saved(self) -> dict[str, Any]:
+        """All that it knows as plain values, for `restore` in a judge of the same policy."""
+        return {
+            "answers": self._answers,
+            "runs": self.runs,
+            "compared_runs": self.compared_runs,
+            "kinds": {metric: [each.saved() for each in kinds.values()] for metric, kinds in self.kinds.items()},
+            "past": [[stratum, [_sparse(block) for block in past]] for stratum, past in self._past.items()],
+        }
+
+    def restore(self, saved: object) -> None:
+        """Become what was saved elsewhere. Raises ConfigError where that is no such thing, and is then of no use."""
+        self._answers = check.integer("answers", check.member(saved, "answers"), 0, _MOST)
+        self.runs = check.integer("runs", check.member(saved, "runs"), 0, _MOST)
+        self.compared_runs = check.integer("compared_runs", check.member(saved, "compared_runs"), 0, _MOST)
+        for metric, kinds in self.kinds.items():
+            evidence = check.sequence(metric, check.member(check.member(saved, "kinds"), metric))
+            if len(evidence) != len(kinds):
+                check.refuse(metric, f"must be {len(kinds)} pieces of evidence", evidence)
+            for kind, each in zip(kinds.values(), evidence, strict=True):
+                kind.restore(each)
+        buckets = len(self._allowed) + 1
+        self._past.clear()
+        for stratum, blocks in check.pairs("past", check.member(saved, "past")):
+            number = check.integer("past", stratum, 0, 1 << 32)
+            counts = [_dense(block, buckets) for block in check.items("past", blocks)]
+            self._past[number] = deque(counts, maxlen=REMEMBERED_BLOCKS)
+
     @property
     def log_e(self) -> float:
         """Log of the evidence against the new version, all metrics together, each of one weight."""
@@ -234,3 +281,14 @@ def quantile_bucket(counts: Sequence[int], quantile: float) -> int:
 def _first_above(edges: Sequence[float], value: float) -> int:
     """Return the bucket that ends at this value or above it."""
     return bisect.bisect_left(edges, value * (1 - 1e-9))
+
+
+def _sparse(counts: Sequence[int]) -> list[list[int]]:
+    return [[bucket, count] for bucket, count in enumerate(counts) if count]
+
+
+def _dense(pairs: object, buckets: int) -> list[int]:
+    counts = [0] * buckets
+    for bucket, count in check.pairs("past", pairs):
+        counts[check.integer("past", bucket, 0, buckets - 1)] = check.integer("past", count, 1, _MOST)
+    return counts

@@ -16,7 +16,7 @@ from . import _checks as check
 from . import _core
 from ._core_rules import schema_reader
 from ._cuda import preload_cuda
-from ._guard import Guarded
+from ._guard import Guarded, strict
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
 from ._planned_table import PlannedTable, Target
@@ -28,8 +28,10 @@ from ._routing import Split
 from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
 from ._taps import Tap, TappedModel
+from ._trust import Policies, audit
 from .config import ModelConfig, Provider
 from .errors import AnyaError, ConfigError, ModelLoadError, ModelNotFound
+from .trust import TrustConfig
 
 __all__ = ["ModelTable"]
 
@@ -45,6 +47,9 @@ class ModelTable(PlannedTable):
             it once.
         loaded: Every version, by name and version, in the order of loading. Likewise.
         loading: Versions on their way in.
+        policies: What the core checks their origin by.
+        trust: What must hold of the origin of a model whose configuration says nothing of it.
+        refused: Loaded models that a registry lets run no longer, and the code of the refusal.
     """
 
     def __init__(self, core: _core.Engine, library: RuntimeLibrary, configs: Mapping[str, ModelConfig]) -> None:
@@ -60,7 +65,11 @@ class ModelTable(PlannedTable):
         self.recoveries = Recoveries(self)
         self.on_device: Callable[[], None] = lambda: None  # called when a version runs on more than the CPU
         self.loaded: dict[Key, _core.Model] = {}
+        self.named: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
+        self.policies = Policies()
+        self.trust: TrustConfig | None = None
+        self.refused: Mapping[_core.Model, str] = {}
         self._begin_plans(configs)
 
     def load(
@@ -73,6 +82,8 @@ class ModelTable(PlannedTable):
         key = self.reserve(name, version)
         try:
             config = config or self._last_configs.get(name) or self.defaults.get(name) or ModelConfig()
+            if config.trust is None:
+                config = dataclasses.replace(config, trust=self.trust)
             where = source if isinstance(source, bytes) else fspath(source)
             model = self.open(key, where, config)
             origin = full(where) if isinstance(where, str) else None
@@ -82,6 +93,7 @@ class ModelTable(PlannedTable):
                 if isinstance(source, bytes) and config.providers != (_CPU,):
                     self._bytes[key] = source
                 self.loaded = {**self.loaded, key: model}
+                self.named = {**self.named, key: model}
                 self.entries = {**self.entries, key: entry}
                 if name not in self._stable:
                     self._stable[name] = model
@@ -96,7 +108,9 @@ class ModelTable(PlannedTable):
             preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
         origin = "bytes" if isinstance(source, bytes) else f"'{source}'"
         read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
-        model = self._core.load(*key, source, core_options(config), read_schema)
+        policy = self.policies.of(config.trust)
+        options = core_options(config)
+        model = self._core.load(*key, source, options, read_schema, policy, audit(key, config.trust))
         try:
             self.recoveries.check(model, config)
             if isinstance(source, str):
@@ -132,6 +146,7 @@ class ModelTable(PlannedTable):
                 return False
             name = key[0]
             self.loaded = {**self.loaded, key: new}
+            self._name_versions()
             if self._stable.get(name) is old:
                 is_shared = self._is_shared(name)
                 self._stable[name] = new
@@ -166,6 +181,7 @@ class ModelTable(PlannedTable):
             for key in gone:
                 self._bytes.pop(key, None)
             self._forget(gone)
+            self._name_versions()
             stays = name in self._stable
         # Where nobody answers for the name any more, those on the way to it need not be waited for.
         retire([gone.popitem()[1] for _ in range(len(gone))], PATIENCE if stays else 0.0)
@@ -189,11 +205,11 @@ class ModelTable(PlannedTable):
     ) -> _core.Model | TappedModel | Guarded:
         """What is to answer a request."""
         try:
-            model = self.serving[name] if version is None else self.loaded[name, version]
+            model = self.serving[name] if version is None else self.named[name, version]
         except (KeyError, TypeError):
-            return self.labelled(name, version) or self.not_found(name, version)
-        if isinstance(model, Guarded):
-            return model if allow_degraded else model.strict
+            self.not_found(name, version)
+        if not allow_degraded:
+            model = strict(model)
         return model if isinstance(model, _core.Model) else model.pick(key)
 
     def has(self, name: str, version: str) -> bool:
@@ -221,9 +237,10 @@ class ModelTable(PlannedTable):
             self._stable[name] = model
             self._put(name, model)
 
-    def route(self, name: str, split: Split[_core.Model]) -> None:
-        """Let two versions share the traffic; who serves the name stays who it is."""
+    def route(self, name: str, stable: str, split: Split[_core.Model]) -> None:
+        """Let two versions share the traffic; `stable` serves the name."""
         with self._lock:
+            self._stable[name] = self.model(name, stable)
             self._put(name, split)
 
     def tap(self, name: str, tap: Tap | None) -> None:
@@ -240,6 +257,11 @@ class ModelTable(PlannedTable):
             else:
                 self._taps[name] = tap
             self._put(name, inner)
+
+    def trust_of(self, key: Key) -> TrustConfig | None:
+        """What the origin of a loaded version was held against."""
+        entry = self.entries.get(key)
+        return None if entry is None else entry.config.trust
 
     def source(self, name: str, version: str) -> str | None:
         """The path a version came from; None for bytes."""
@@ -283,11 +305,15 @@ class ModelTable(PlannedTable):
 
     def reset_run_times(self, name: str | None) -> None:
         """See `Engine.reset_run_times`."""
+        for model in self.versions(name):
+            model.reset_run_times()
+
+    def versions(self, name: str | None) -> list[_core.Model]:
+        """The loaded versions of a name, or of all."""
         models = [model for key, model in self.loaded.items() if name in (None, key[0])]
         if name is not None and not models:
             self.not_found(name, None)
-        for model in models:
-            model.reset_run_times()
+        return models
 
     def infos(self) -> list[ModelInfo]:
         """Every loaded version, in the order of loading."""
@@ -312,6 +338,7 @@ class ModelTable(PlannedTable):
 
     def _info(self, key: Key, model: _core.Model) -> ModelInfo:
         facts = model.info()
+        trust = self.trust_of(key)
         return ModelInfo(
             name=key[0],
             version=key[1],
@@ -320,7 +347,8 @@ class ModelTable(PlannedTable):
             inputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["inputs"]),
             outputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["outputs"]),
             digest=facts["digest"],
-            signer=None,
+            signer=facts["signer"] or None,
+            trust="revoked" if model in self.refused else "unverified" if trust is None else trust.mode,
             memory=facts["memory_bytes"],
             providers=facts["providers"],
             batchable=facts["batchable"],
@@ -328,6 +356,7 @@ class ModelTable(PlannedTable):
             instances=facts["instances"],
             max_batch_size=facts["max_batch_size"],
             load_seconds=facts["load_seconds"],
+            warm_up_seconds=facts["warm_up_seconds"],
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from . import _core
 from ._core_rules import core_rules
+from .caching import CacheConfig
 from .config import ModelConfig, Provider, QueuePolicy
-from .resilience import BreakerPolicy
+from .resilience import BreakerPolicy, LastGood
 
 __all__ = ["core_options"]
 
@@ -23,6 +24,14 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     options.rules = core_rules(config)
     options.breaker = _breaker(config.breaker)
 
+    limits = options.content
+    limits.max_model_bytes = config.model_limits.max_model_bytes
+    limits.max_tensor_bytes = config.model_limits.max_tensor_bytes
+    limits.max_nodes = config.model_limits.max_nodes
+    limits.max_graph_depth = config.model_limits.max_graph_depth
+    limits.domains = list(config.model_limits.domains)
+    limits.operators = list(config.model_limits.operators)
+
     batching = options.batching
     batching.max_batch_size = config.batching.max_batch_size
     batching.max_queue_delay_microseconds = config.batching.max_queue_delay_microseconds
@@ -38,6 +47,11 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     batching.queue_delay_interval_microseconds = config.batching.queue_delay_interval_microseconds
     batching.force = config.batching.force
 
+    if config.cache is not None:
+        options.cache = _cache(config.cache)
+        ages = [link.max_age for link in config.links if isinstance(link, LastGood)]
+        options.cache.last_good = max(ages, default=0.0)
+
     session = options.session
     session.providers = [_provider(provider) for provider in config.providers]
     session.intra_op_num_threads = config.intra_op_num_threads
@@ -47,6 +61,21 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     session.enable_mem_pattern = config.enable_mem_pattern
     session.enable_cpu_mem_arena = config.enable_cpu_mem_arena
     session.config_entries = list(config.session_options.items())
+    return options
+
+
+def _cache(config: CacheConfig) -> _core.CacheOptions:
+    options = _core.CacheOptions()
+    options.capacity_bytes = config.capacity_bytes
+    options.ttl = config.ttl or 0.0
+    options.ttl_jitter = config.ttl_jitter
+    options.policy = config.policy
+    options.stale_if_error = config.stale_if_error
+    options.stale_while_revalidate = config.stale_while_revalidate
+    options.single_flight = config.single_flight
+    options.on_leader_error = config.on_leader_error
+    options.scope = config.scope
+    options.force = config.force
     return options
 
 

@@ -33,10 +33,12 @@ class PlannedTable:
     Attributes:
         entries: How each loaded version came to be. Replaced on change, never changed.
         labels: The version that a label names, by name and label. Likewise.
+        named: Every version by name and version, and once more by each of its labels. Likewise.
         defaults: How later loads are run, by name. Likewise.
     """
 
     loaded: dict[Key, _core.Model]
+    named: dict[Key, _core.Model]
     serving: dict[str, Target]
     recoveries: Recoveries
     loading: set[Key]
@@ -85,15 +87,9 @@ class PlannedTable:
             self.labels |= {k: v for k, v in goal.labels.items() if k[0] in mine}
             self.defaults = goal.defaults
             self.loaded = loaded
+            self._name_versions()
             self._serve({name: goal.serving.get(name) for name in mine})
             return gone
-
-    def labelled(self, name: str, label: str | None) -> _core.Model | None:
-        """The version that a label names; asked when no version is called so."""
-        try:
-            return None if label is None else self.loaded[name, self.labels[name, label]]
-        except (KeyError, TypeError):
-            return None
 
     def release(self, keys: Iterable[Key]) -> None:
         """The end of `reserve`."""
@@ -141,6 +137,10 @@ class PlannedTable:
     def _forget(self, gone: Collection[Key]) -> None:
         self.entries = {key: entry for key, entry in self.entries.items() if key not in gone}
         self.labels = {key: version for key, version in self.labels.items() if (key[0], version) not in gone}
+
+    def _name_versions(self) -> None:
+        labelled = {key: self.loaded.get((key[0], version)) for key, version in self.labels.items()}
+        self.named = {**{key: model for key, model in labelled.items() if model is not None}, **self.loaded}
 
     def _state(self) -> State:
         return State(

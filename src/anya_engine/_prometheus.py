@@ -11,8 +11,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from ._core import HistogramSnapshot
-from ._info import EngineStats
+from ._core import CacheStats, HistogramSnapshot
+from ._info import EngineStats, ModelInfo
 
 __all__ = ["EngineCollector"]
 
@@ -41,8 +41,9 @@ _ERROR_TYPES = (
 class EngineCollector(Collector):
     """Reads one snapshot of the engine per scrape. Thread-safe; costs requests nothing."""
 
-    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+    def __init__(self, stats: Callable[[], EngineStats], models: Callable[[], list[ModelInfo]]) -> None:
         self._stats = stats
+        self._models = models
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not take a snapshot."""
@@ -77,6 +78,15 @@ class EngineCollector(Collector):
         terminated = CounterMetricFamily(
             "anya_terminated_runs", "Runs stopped because nobody waited for them any more.", labels=_LABELS
         )
+        cache_requests = CounterMetricFamily(
+            "anya_cache_requests",
+            "Requests to models with a response cache, by what it did for them.",
+            labels=[*_LABELS, "result"],
+        )
+        cache_bytes = GaugeMetricFamily("anya_cache_bytes", "Memory of the response cache.", labels=_LABELS)
+        evictions = CounterMetricFamily(
+            "anya_cache_evictions", "Answers that left the response cache, by cause.", labels=[*_LABELS, "cause"]
+        )
         durations = {
             "request_duration": _seconds("anya_request_duration_seconds", "From acceptance to the outcome."),
             "queue_duration": _seconds("anya_queue_duration_seconds", "From acceptance to the start of the run."),
@@ -101,9 +111,23 @@ class EngineCollector(Collector):
                 sanitized.add_metric([*labels, tensor.name], tensor.sanitized)
             stuck.add_metric(labels, model.stuck_runs)
             terminated.add_metric(labels, model.terminated_runs)
+            for result, count in _cache_results(model.cache).items():
+                cache_requests.add_metric([*labels, result], count)
+            cache_bytes.add_metric(labels, model.cache.bytes)
+            for cause in ("capacity", "ttl", "invalidate"):
+                evictions.add_metric([*labels, cause], getattr(model.cache, f"evicted_{cause}"))
             for field, family in durations.items():
                 _add_histogram(family, labels, getattr(model, field))
+        info = GaugeMetricFamily(
+            "anya_model_info",
+            "1 for each loaded version: digest of its bytes, key that signed them, what they were held against.",
+            labels=[*_LABELS, "digest", "signer", "trust"],
+        )
+        for each in self._models():
+            info.add_metric([each.name, each.version, each.digest, each.signer or "", each.trust], 1)
+        yield info
         yield from (requests, errors, depth, in_flight, workers, nonfinite, sanitized, stuck, terminated)
+        yield from (cache_requests, cache_bytes, evictions)
         yield from durations.values()
         yield from _resilience(stats)
 
@@ -134,6 +158,16 @@ def _resilience(stats: EngineStats) -> Iterator[Metric]:
         if each.budget_tokens is not None:
             tokens.add_metric(labels, each.budget_tokens)
     return iter((circuit, attempts, fallbacks, tokens))
+
+
+def _cache_results(cache: CacheStats) -> dict[str, int]:
+    # What was answered by an equal request's run, or in place of an error, had missed before: one result each.
+    return {
+        "hit": cache.hits,
+        "miss": max(0, cache.misses - cache.coalesced - cache.stale_on_error),
+        "stale": cache.stale + cache.stale_on_error,
+        "coalesced": cache.coalesced,
+    }
 
 
 def _seconds(name: str, documentation: str) -> HistogramMetricFamily:

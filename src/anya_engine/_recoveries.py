@@ -75,11 +75,13 @@ class Plan:
         retry: When to try again.
         links: What comes after; without degraded answers, none.
         timeout: Seconds that a request has which names none; None: no end.
+        is_strict: No degraded answer will do, a stale one neither.
     """
 
     retry: RetryPolicy | None
     links: tuple[Link, ...]
     timeout: float | None
+    is_strict: bool = False
 
 
 class Recoveries:
@@ -146,7 +148,7 @@ class Recoveries:
             left = deadline - self.clock()
             limit = self._table.config_of(call.name, call.version).max_timeout
             ask = ask._replace(timeout=None if left == math.inf else max(0.0, min(left, limit or left)))
-            result = yield Call(call, ask)
+            result = yield Call(call.fresh() if plan.is_strict else call, ask)
             if not isinstance(result, Exception):
                 tried.append(Attempt(model=call.name, version=call.version))
                 self._count(self.attempts, name, first.version, recovery.attempts, "fallback" if degraded else "ok")
@@ -188,24 +190,33 @@ class Recoveries:
         self, link: LastGood | Default, first: _core.Model, asked: Asked, error: Exception, tried: list[Attempt]
     ) -> Response:
         """An answer that needs no run."""
-        names = self.names(first)
-        age = None
-        if isinstance(link, LastGood):
-            outputs, age = last_good(first, asked, link.max_age)
-        else:
-            try:
-                outputs = default_answer(link, named(asked.inputs, names), asked.outputs, names)
-            except AnyaError:
-                raise
-            except Exception as failure:
-                raise AnyaError(f"the default's function failed: {type(failure).__name__}: {failure}") from failure
-        kept = isinstance(link, LastGood)
-        served_by = first.name if kept else "default"
-        tried.append(Attempt(model=served_by, version=first.version if kept else ""))
         number = getattr(error, "request_id", None) or 0
-        nothing = (outputs, number, 0.0, 0.0, 0, None)
-        response = response_of(first, nothing, tuple(tried), degraded=True)
-        return dataclasses.replace(response, served_by=served_by, from_cache=kept, stale_age=age)
+        if isinstance(link, LastGood):
+            model, found = self._last_good(first, asked, link.max_age)
+            tried.append(Attempt(model=model.name, version=model.version))
+            return response_of(model, (found[0], number, *found[2:]), tuple(tried), degraded=True)
+        names = self.names(first)
+        try:
+            outputs = default_answer(link, named(asked.inputs, names), asked.outputs, names)
+        except AnyaError:
+            raise
+        except Exception as failure:
+            raise AnyaError(f"the default's function failed: {type(failure).__name__}: {failure}") from failure
+        tried.append(Attempt(model="default", version=""))
+        response = response_of(first, (outputs, number, 0.0, 0.0, 0, None, False, None), tuple(tried), degraded=True)
+        return dataclasses.replace(response, served_by="default")
+
+    def _last_good(self, first: _core.Model, asked: Asked, max_age: float) -> tuple[_core.Model, Any]:
+        """What the cache of the version asked, or else of the one that serves, still has.
+
+        Raises:
+            Unavailable: They have nothing, or nothing that is young enough.
+        """
+        for model in dict.fromkeys((first, self._table.stable(first.name))):
+            found = model.last_good(asked.inputs, asked.outputs, asked.tenant, max_age)
+            if found is not None:
+                return model, found
+        raise Unavailable(f"the cache of '{first.name}' has no answer to this that is stale for at most {max_age:g} s")
 
     def names(self, model: _core.Model) -> Names:
         """What a version takes and gives."""
@@ -348,15 +359,6 @@ class Recoveries:
                 self._look_later(model, circuit.opens_in)
 
         self.timer.call_later(max(1.0, seconds), again)
-
-
-def last_good(model: _core.Model, asked: Asked, max_age: float) -> tuple[dict[str, Any], float]:
-    """The answer of the response cache to the same question, and its age beyond its time to live.
-
-    Raises:
-        Unavailable: There is none, or it is too old.
-    """
-    raise Unavailable(f"there is no last good answer of '{model.name}' within {max_age:g} s", value=asked.tenant)
 
 
 def _renamed(response: Response, names: Mapping[str, str] | None) -> Response:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import _core
 
-__all__ = ["retire"]
+__all__ = ["retire", "retire_later"]
 
 _log = logging.getLogger("anya_engine")
 
@@ -19,7 +19,7 @@ _log = logging.getLogger("anya_engine")
 PATIENCE = 1.0
 
 
-def retire(models: list[_core.Model], patience: float = PATIENCE) -> None:
+def retire(models: list[_core.Model], patience: float = PATIENCE, what: str = "unloaded") -> None:
     """Unload models that are in no table any more, once nobody is on the way to them. Blocks without the GIL.
 
     A request reads the table and then asks the model: between the two, and until a coroutine is awaited, it holds a
@@ -36,4 +36,9 @@ def retire(models: list[_core.Model], patience: float = PATIENCE) -> None:
             nobody.wait(pause)
             waited, pause = waited + pause, min(2 * pause, 0.02)
         model.unload()
-        _log.info("unloaded model=%s version=%s", model.name, model.version)
+        _log.info("%s model=%s version=%s", what, model.name, model.version)
+
+
+def retire_later(model: _core.Model, what: str) -> None:
+    """The same on a thread of its own, for those who must not wait; it is told apart from a version by `what`."""
+    threading.Thread(target=retire, args=([model], PATIENCE, what), name="anya-unload", daemon=True).start()

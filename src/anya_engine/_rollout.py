@@ -6,8 +6,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
+from . import _checks as check
 from ._judge import Block, Evidence, Judge
 from .strategies import Canary
 
@@ -52,6 +53,32 @@ class CanaryRollout:
         self.why = f"{self._place()}: nothing counted yet"
         self._seen = now
         self._lasted = 0.0  # of this step, as far as it was watched
+
+    def saved(self) -> dict[str, Any]:
+        """All that it knows as plain values, for `restored`."""
+        return {
+            "state": self.state,
+            "step": self.step,
+            "verdict": self.verdict,
+            "why": self.why,
+            "seen": self._seen,
+            "lasted": self._lasted,
+            "judge": self.judge.saved(),
+        }
+
+    @classmethod
+    def restored(cls, policy: Canary, saved: object, edges: Sequence[float] = ()) -> CanaryRollout:
+        """The rollout that was saved elsewhere, with its evidence. Raises ConfigError where that is no such thing."""
+        rollout = cls(policy, check.number("seen", check.member(saved, "seen"), -1e18, 1e18), edges)
+        state = check.choice("state", check.member(saved, "state"), get_args(State))
+        verdict = check.choice("verdict", check.member(saved, "verdict"), get_args(Verdict))
+        last = len(policy.steps) - (state in ("progressing", "paused"))
+        rollout.state, rollout.verdict = state, verdict  # type: ignore[assignment]
+        rollout.step = check.integer("step", check.member(saved, "step"), 0, last)
+        rollout.why = check.text("why", check.member(saved, "why"))
+        rollout._lasted = check.number("lasted", check.member(saved, "lasted"), 0.0, 1e18)
+        rollout.judge.restore(check.member(saved, "judge"))
+        return rollout
 
     @property
     def weight(self) -> float:

@@ -5,26 +5,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Router", "Split", "salt_of"]
 
 
-class Answers(Protocol):
-    """A version, as far as routing knows it: what it is asked goes on as it is."""
-
-    def infer(self, *request: Any) -> Any:
-        """Answer: inputs, outputs, timeout, priority, key, tenant."""
-
-    def ask(self, *request: Any) -> Any:
-        """Return a coroutine of the answer: door, then the same."""
-
-
-M = TypeVar("M", bound=Answers)
+M = TypeVar("M")
 
 
 class Router:
-    """What serves a name in a version's place: it is asked like one, and picks who answers."""
+    """What serves a name in a version's place: it is asked like one, and picks who answers.
+
+    What it is asked goes on as it is: inputs, outputs, timeout, priority, key, tenant; awaited, the door before them.
+    """
 
     __slots__ = ()
 
@@ -45,12 +38,14 @@ class Router:
 class Split(Router, Generic[M]):
     """Two versions that share the keys. What one answers is decided by where the key lies in [0, 1).
 
-    The new version has the bottom end, so that whoever is in at 5 % is in at 10 %.
+    The new version has the bottom end and the control slice the top end, so that whoever is in one of them at 5 % is in
+    it at 10 %.
 
     Attributes:
         stable: Answers the rest.
         canary: Answers keys below `share`.
-        share: Of the keys, 0 to 1.
+        control: Answers as many keys at the other end; None: there is no such slice. The stable version once more.
+        share: Of the keys, 0 to 1; with a control slice to 0.5.
         salt: Makes each rollout choose other keys.
         position: Where a key lies, for a salt: the core's hash.
         draw: Chance in [0, 1), for requests without a key.
@@ -58,6 +53,7 @@ class Split(Router, Generic[M]):
 
     stable: M
     canary: M
+    control: M | None = None
     share: float
     salt: int
     position: Callable[[object, int], float]
@@ -66,7 +62,14 @@ class Split(Router, Generic[M]):
     def pick(self, key: object) -> M:
         """Return the version that answers a key."""
         at = self.draw() if key is None else self.position(key, self.salt)
-        return self.canary if at < self.share else self.stable
+        if at < self.share:
+            return self.canary
+        return self.stable if self.control is None or at < 1.0 - self.share else self.control
+
+    def each(self, change: Callable[[M], M]) -> Split[M]:
+        """Return the same split between others."""
+        control = None if self.control is None else change(self.control)
+        return dataclasses.replace(self, stable=change(self.stable), canary=change(self.canary), control=control)
 
 
 def salt_of(name: str, version: str, number: int, hashed: Callable[[object, int], float]) -> int:

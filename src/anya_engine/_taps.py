@@ -93,7 +93,7 @@ class TappedModel:
         recover: Callable[..., None] | None = None,
     ) -> _core.Future:
         """Show at once, since the caller may change its arrays as soon as this returns."""
-        future = _core.Future._submit(self.model, callbacks, inputs, outputs, timeout, priority, key, tenant, recover)
+        future = self.model.submit(callbacks, inputs, outputs, timeout, priority, key, tenant, recover)
         if seen := self._tap.ask(inputs, outputs, key, tenant):
             future.add_done_callback(lambda done: _settle(seen, done))
         return future

@@ -20,11 +20,13 @@ from ._fallback import check_cycles
 from ._frozen import FrozenMapping
 from ._tables import build, inside, table, table_of, with_message
 from ._toml import dumps, plain
+from .caching import CacheConfig
 from .errors import ConfigError
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
 from .resilience import BreakerPolicy, Fallback, LastGood, Link, RetryPolicy, chain
 from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
+from .trust import ModelLimits, TrustConfig
 
 __all__ = ["BatchingConfig", "EngineConfig", "ModelConfig", "Provider", "QueuePolicy"]
 
@@ -161,6 +163,7 @@ class ModelConfig:
         enable_cpu_mem_arena: ONNX Runtime keeps freed memory for the next run.
         session_options: ONNX Runtime's `session.*` configuration entries, passed as they are.
         batching: How requests share a run.
+        cache: The response cache; None: there is none.
         max_request_bytes: A request above it is refused from its descriptor, before its data is touched.
         default_timeout: Seconds that a request has which names no `timeout`; None: `max_timeout`.
         max_timeout: The longest `timeout` in seconds that a request may name; a longer one is refused. None: no limit.
@@ -172,6 +175,8 @@ class ModelConfig:
         outputs: What answers must hold, by name.
         dims: Sizes of named dimensions.
         max_rows: Rows of one request; None: as many as `max_request_bytes` allows.
+        trust: What must hold of its origin before it is parsed; None: the engine's.
+        model_limits: What it may consist of.
         retry: When a failed run is tried again; None: never.
         fallback: What answers when this model does not, in order: models by name, the last good answer, a default.
         breaker: When a version is asked no more for a while; None: never.
@@ -192,6 +197,7 @@ class ModelConfig:
     enable_cpu_mem_arena: bool = True
     session_options: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
     batching: BatchingConfig = dataclasses.field(default_factory=BatchingConfig)
+    cache: CacheConfig | None = None
     max_request_bytes: int = 256 << 20
     default_timeout: float | None = None
     max_timeout: float | None = None
@@ -201,6 +207,8 @@ class ModelConfig:
     outputs: Mapping[str, OutputRule] = dataclasses.field(default_factory=FrozenMapping)
     dims: Mapping[str, DimRule] = dataclasses.field(default_factory=FrozenMapping)
     max_rows: int | None = None
+    trust: TrustConfig | None = None
+    model_limits: ModelLimits = dataclasses.field(default_factory=ModelLimits)
     retry: RetryPolicy | None = None
     fallback: tuple[str | Link, ...] = ()
     breaker: BreakerPolicy | None = None
@@ -227,6 +235,8 @@ class ModelConfig:
             check.boolean(field, getattr(self, field))
         _set(self, "session_options", check.session_options("session_options", self.session_options))
         check.instance("batching", self.batching, BatchingConfig)
+        if self.cache is not None:
+            check.instance("cache", self.cache, CacheConfig)
         _set(self, "max_request_bytes", check.integer("max_request_bytes", self.max_request_bytes, 1, 1 << 50))
         for field in ("default_timeout", "max_timeout"):
             if getattr(self, field) is not None:
@@ -236,11 +246,14 @@ class ModelConfig:
         for field in ("batch_check_rtol", "batch_check_atol"):
             _set(self, field, check.number(field, getattr(self, field), 0.0, 1e6))
         check_rules(self)
+        if self.trust is not None:
+            check.instance("trust", self.trust, TrustConfig)
+        check.instance("model_limits", self.model_limits, ModelLimits)
         for field, kind in (("retry", RetryPolicy), ("breaker", BreakerPolicy)):
             if getattr(self, field) is not None:
                 check.instance(field, getattr(self, field), kind)
         _set(self, "fallback", chain("fallback", self.fallback))
-        if any(isinstance(link, LastGood) for link in self.fallback) and getattr(self, "cache", None) is None:
+        if any(isinstance(link, LastGood) for link in self.fallback) and self.cache is None:
             check.refuse("fallback", "LastGood needs ModelConfig.cache, which is where answers are kept", self.fallback)
 
     @property
@@ -253,12 +266,14 @@ class ModelConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
         nested = {
             "batching": BatchingConfig.from_dict,
+            "cache": CacheConfig.from_dict,
             "version_policy": VersionPolicy.from_dict,
             "retry": RetryPolicy.from_dict,
             "breaker": BreakerPolicy.from_dict,
-            **RULE_TABLES,
+            "trust": TrustConfig.from_dict,
+            "model_limits": ModelLimits.from_dict,
         }
-        return build(cls, values, nested)
+        return build(cls, values, {**nested, **RULE_TABLES})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,10 +284,15 @@ class EngineConfig:
         models: Configuration by model name. An entry with a `source` is loaded when the engine starts; one without
             is what later loads of that name use, and versions of that name in the repository.
         repository: A directory of models and versions; all its models are loaded.
+        process_group: A folder that the engines of several processes name to go through rollouts together: one of
+            theirs, on one machine, made where there is none. None: rollouts are each process's own.
+        trust: What must hold of the origin of models whose own configuration says nothing of it; None: nothing.
     """
 
     models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=FrozenMapping)
     repository: RepositoryConfig | None = None
+    process_group: str | PathLike[str] | None = None
+    trust: TrustConfig | None = None
 
     def __post_init__(self) -> None:
         check.mapping("models", self.models)
@@ -286,11 +306,21 @@ class EngineConfig:
         check_cycles({name: model.links for name, model in self.models.items()})
         if self.repository is not None:
             check.instance("repository", self.repository, RepositoryConfig)
+        if self.process_group is not None:
+            _set(self, "process_group", check.path("process_group", self.process_group))
+        if self.trust is not None:
+            check.instance("trust", self.trust, TrustConfig)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EngineConfig:
         """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {"models": table_of(ModelConfig.from_dict), "repository": RepositoryConfig.from_dict})
+        nested = {"models": table_of(ModelConfig.from_dict), "repository": RepositoryConfig.from_dict}
+        return build(cls, values, {**nested, "trust": TrustConfig.from_dict})
+
+    def model(self, name: str) -> ModelConfig:
+        """What a model of this name is run by, the engine's trust included."""
+        model = self.models.get(name, ModelConfig())
+        return model if model.trust is not None else dataclasses.replace(model, trust=self.trust)
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str]) -> EngineConfig:
@@ -311,7 +341,9 @@ class EngineConfig:
         repository = config.repository
         if repository is not None:
             repository = dataclasses.replace(repository, path=str(folder / fspath(repository.path)))
-        return dataclasses.replace(config, models=models, repository=repository)
+        group = None if config.process_group is None else str(folder / fspath(config.process_group))
+        trust = None if config.trust is None else config.trust.anchored(folder)
+        return dataclasses.replace(config, models=models, repository=repository, process_group=group, trust=trust)
 
     def to_toml(self) -> str:
         """The file that `from_toml` reads as this configuration; what has its default is left out."""
@@ -324,9 +356,8 @@ def _set(config: object, field: str, value: object) -> None:
 
 
 def _anchored(model: ModelConfig, folder: Path) -> ModelConfig:
-    if model.source is None:
-        return model
-    return dataclasses.replace(model, source=str(folder / fspath(model.source)))
+    source = None if model.source is None else str(folder / fspath(model.source))
+    return dataclasses.replace(model, source=source, trust=model.trust and model.trust.anchored(folder))
 
 
 def _policies(values: Mapping[str, Any]) -> dict[Any, QueuePolicy]:

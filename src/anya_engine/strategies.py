@@ -87,6 +87,10 @@ class Canary:
         max_step_duration: A step that finds no evidence for or against by then is inconclusive.
         on_failure: What happens when the judge says no: "rollback" or "pause" (the share stays as it is).
         on_inconclusive: Likewise for a step without evidence: "pause" or "rollback".
+        control: Judge against a random slice of the old version's keys, as large as the new version's and with a queue
+            and instances of its own on the same session, instead of against all the rest. The two are then treated
+            alike, so that what a version meets because it is asked less (smaller batches, shorter queues, colder
+            caches) is met by both. Steps are at most 50 then.
         keep_warm: How long the version that lost stays loaded, after promotion the old one, after a rollback the new.
         allow_schema_change: The new version may differ in inputs or outputs.
     """
@@ -105,6 +109,7 @@ class Canary:
     max_step_duration: float = 1800.0
     on_failure: Literal["rollback", "pause"] = "rollback"
     on_inconclusive: Literal["pause", "rollback"] = "pause"
+    control: bool = False
     keep_warm: float = 600.0
     allow_schema_change: bool = False
 
@@ -113,6 +118,9 @@ class Canary:
         if any(after <= before for before, after in zip(steps, steps[1:], strict=False)):
             check.refuse("steps", "must be increasing", self.steps)
         object.__setattr__(self, "steps", steps)
+        check.boolean("control", self.control)
+        if self.control and steps[-1] > 50:
+            check.refuse("steps", "must be at most 50 with control, which is as large as the canary", steps[-1], 50)
         _integer(self, "min_requests", 1, 1 << 50)
         _number(self, "min_duration", 0.0, 1e9)
         _number(self, "interval", 0.01, 3600.0)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import ml_dtypes
 import numpy as np
+from fuzz.signed import Bundles, Registries, Signed, Statements
 from models.make_models import MODELS
 
 import anya_engine as anya
@@ -259,4 +260,10 @@ class SchemaFiles:
         return "answered"
 
 
-TARGETS: Mapping[str, Callable[[], Descriptors | SchemaFiles]] = {"descriptors": Descriptors, "schema": SchemaFiles}
+TARGETS: Mapping[str, Callable[[], Descriptors | SchemaFiles | Signed]] = {
+    "descriptors": Descriptors,
+    "schema": SchemaFiles,
+    "bundle": Bundles,
+    "statement": Statements,
+    "registry": Registries,
+}

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The code in the documents runs: every Python block that its file marks with `<!-- runs -->`."""
+"""The code in the documents runs: every Python block that its file marks with `<!-- runs -->`.
+
+Where a block without a language comes right after one, it is what that one prints, but for its numbers.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -13,13 +18,16 @@ import pytest
 from onnx import TensorProto, helper
 
 ROOT = Path(__file__).resolve().parents[2]
-MARK = "<!-- runs -->\n```python\n"
+BLOCK = re.compile(r"<!-- runs -->\n```python\n(.*?)^```$(?:\n\n```\n(.*?)^```$)?", flags=re.DOTALL | re.MULTILINE)
+NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]\d+)?")
 #: Document -> the packages that its blocks need beyond the engine's own, and how many blocks there are at least.
 DOCUMENTS = {
     "README.md": ((), 2),
+    "docs/caching.md": ((), 1),
     "docs/embedding.md": (("fastapi", "httpx2"), 6),
     "docs/configuration.md": ((), 4),
     "docs/resilience.md": ((), 1),
+    "docs/rollouts.md": ((), 7),
 }
 
 
@@ -58,20 +66,18 @@ def broken_ranker() -> bytes:
     return bytes(made.SerializeToString())
 
 
-def blocks(document: str) -> list[tuple[int, str]]:
-    """The marked blocks of a document, with the line of each."""
+def blocks(document: str) -> list[tuple[int, str, str | None]]:
+    """The marked blocks of a document, with the line of each and what it prints."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    found = []
-    for match in re.finditer(re.escape(MARK) + r"(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE):
-        found.append((text.count("\n", 0, match.start(1)), match[1]))
-    return found
+    return [(text.count("\n", 0, match.start(1)), match[1], match[2]) for match in BLOCK.finditer(text)]
 
 
 @pytest.fixture
 def a_place_with_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The working directory has models/ranker.onnx, and a version 2 of it that fails."""
+    """The working directory has models/ranker.onnx, another version of it, and one that fails."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models/ranker.onnx").write_bytes(ranker())
+    (tmp_path / "models/new-ranker.onnx").write_bytes(ranker())
     (tmp_path / "models/ranker-2.onnx").write_bytes(broken_ranker())
     onnx.checker.check_model(ranker())
     monkeypatch.chdir(tmp_path)
@@ -80,7 +86,9 @@ def a_place_with_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.usefixtures("a_place_with_a_model")
 @pytest.mark.parametrize("document", list(DOCUMENTS))
 def test_marked_blocks_run(document: str) -> None:
-    """The marked blocks of a document run in the order of reading, each seeing what those before it defined."""
+    """The marked blocks of a document run in the order of reading, each seeing what those before it defined, and print
+    what the document says.
+    """
     packages, least = DOCUMENTS[document]
     for package in packages:
         pytest.importorskip(package)
@@ -89,8 +97,11 @@ def test_marked_blocks_run(document: str) -> None:
     found = blocks(document)
     assert len(found) >= least
     names: dict[str, Any] = {"__name__": "document", "x": np.ones((2, 4), np.float32)}
-    for line, code in found:
+    for line, code, output in found:
         # The empty lines in front make a traceback's line numbers those of the document.
-        exec(compile("\n" * line + code, str(ROOT / document), "exec"), names)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile("\n" * line + code, str(ROOT / document), "exec"), names)
+        if output is not None:
+            assert NUMBER.sub("#", printed.getvalue()) == NUMBER.sub("#", output), printed.getvalue()
     if "engine" in names:
         names["engine"].close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ HOME = ROOT / "build" / "mutants"
 TREE = HOME / "tree"
 COPIED = ("CMakeLists.txt", "noxfile.py", "pyproject.toml", "cpp", "tests", "src", "bindings", "benchmarks")
 TIME_LIMIT = 300
+BUILDS = {"ctest": HOME / "build", "tsan": HOME / "build-thread"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class Mutant:
         file: Where, from the root.
         find: The text that is replaced; it occurs once.
         replace: What it becomes.
-        noticed_by: "ctest:<program>" or "pytest:<arguments>".
+        noticed_by: "ctest:<program>", "tsan:<program>" (the same under ThreadSanitizer) or "pytest:<arguments>".
     """
 
     name: str
@@ -79,7 +81,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str] | None:
         "PYTHONPATH": str(TREE / "src"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "ANYA_TEST_ORT_LIBRARY": runtime_library(),
-        "ANYA_BENCH_BUILD": str(HOME / "build"),
+        "ANYA_BENCH_BUILD": str(BUILDS["ctest"]),
     }
     try:
         return subprocess.run(
@@ -89,12 +91,12 @@ def run(*command: str) -> subprocess.CompletedProcess[str] | None:
         return None
 
 
-def configure(*, relacy: bool) -> None:
-    """Configure the C++ build of the copy; the models need relacy's headers."""
+def configure(kind: str, *, relacy: bool) -> None:
+    """Configure a C++ build of the copy; the models need relacy's headers."""
     done = run(
-        *("cmake", "-S", str(TREE), "-B", str(HOME / "build"), "-G", "Ninja", "-DANYA_BUILD_TESTS=ON"),
+        *("cmake", "-S", str(TREE), "-B", str(BUILDS[kind]), "-G", "Ninja", "-DANYA_BUILD_TESTS=ON"),
         *("-DANYA_BUILD_BINDINGS=OFF", "-DCMAKE_BUILD_TYPE=Debug", f"-DANYA_TEST_PYTHON={sys.executable}"),
-        f"-DANYA_RELACY={'ON' if relacy else 'OFF'}",
+        *(f"-DANYA_RELACY={'ON' if relacy else 'OFF'}", f"-DANYA_SANITIZE={'thread' if kind == 'tsan' else ''}"),
     )
     if done is None or done.returncode != 0:
         sys.exit(f"cmake failed:\n{done.stderr if done else 'it did not end'}")
@@ -110,11 +112,13 @@ def outcome(test: str) -> str:
             sys.exit(f"{test}: pytest could not run:\n{done.stdout}\n{done.stderr}")
     else:
         targets = [what] if what.endswith("_model") else [what, "anya_models_ort", "anya_models_catalogue"]
-        built = run("cmake", "--build", str(HOME / "build"), "--parallel", "2", "--target", *targets)
+        built = run("cmake", "--build", str(BUILDS[kind]), "--parallel", "2", "--target", *targets)
         if built is None or built.returncode != 0:
             print(built.stdout if built else "the build did not end", file=sys.stderr)
             return "unbuilt"
-        done = run("ctest", "--test-dir", str(HOME / "build"), "-R", f"^{what}$", "--no-tests=error")
+        # ThreadSanitizer wants its own part of the address space left alone.
+        fixed = ("setarch", platform.machine(), "-R") if kind == "tsan" else ()
+        done = run(*fixed, "ctest", "--test-dir", str(BUILDS[kind]), "-R", f"^{what}$", "--no-tests=error")
     return "passed" if done is not None and done.returncode == 0 else "noticed"
 
 
@@ -124,8 +128,8 @@ def main(chosen: list[str]) -> int:
     mutants = [Mutant(**each) for each in catalogue["mutant"]]
     mutants = [each for each in mutants if not chosen or any(part in each.name for part in chosen)]
     synchronise()
-    if any(each.noticed_by.startswith("ctest:") for each in mutants):
-        configure(relacy=any(each.noticed_by.endswith("_model") for each in mutants))
+    for kind in sorted({each.noticed_by.partition(":")[0] for each in mutants} & BUILDS.keys()):
+        configure(kind, relacy=any(each.noticed_by.endswith("_model") for each in mutants))
     for test in sorted({each.noticed_by for each in mutants}):
         if outcome(test) != "passed":
             sys.exit(f"{test} does not pass on the unbroken code")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from anya_engine.config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
 from anya_engine.errors import ConfigError
 from anya_engine.resilience import BreakerPolicy
+from anya_engine.trust import ModelLimits
 
 OPTIONS = Path(__file__).resolve().parents[2] / "cpp/include/anya/options.h"
 
@@ -59,17 +60,18 @@ def test_model_defaults_match_the_core() -> None:
     """ModelConfig has the names and defaults of ModelOptions and SessionOptions, but for four that are said here."""
     core = core_options("SessionOptions") | core_options("ModelOptions")
     # Ours alone: where the model is. Structured in both, in its own words: providers, session entries, batching.
-    del core["session"], core["batching"], core["providers"], core["config_entries"]
+    del core["session"], core["batching"], core["cache"], core["providers"], core["config_entries"]
     del core["rules"], core["breaker"]  # compared elsewhere
+    del core["content"], core["trust"]  # ModelLimits is compared below; a policy is an object
     for name in ("instances", "default_timeout", "max_timeout"):
         assert core.pop(name) == "0"  # None here
     expected = {name: cpp_value(text) for name, text in core.items()}
     ours = {field.name: getattr(ModelConfig(), field.name) for field in dataclasses.fields(ModelConfig)}
-    for name in ("source", "version", "providers", "session_options", "batching", "instances"):
+    for name in ("source", "version", "providers", "session_options", "batching", "cache", "instances"):
         del ours[name]
     for name in ("version_policy", "version_labels", "version_transition"):  # of plans
         del ours[name]
-    for name in ("inputs", "outputs", "dims", "max_rows"):
+    for name in ("inputs", "outputs", "dims", "max_rows", "trust", "model_limits"):
         del ours[name]
     del ours["retry"], ours["fallback"]  # the package's own
     assert ours.pop("default_timeout") is ours.pop("max_timeout") is ours.pop("breaker") is None
@@ -82,6 +84,17 @@ def test_breaker_defaults_match_the_core() -> None:
     assert {name: cpp_value(text) for name, text in core_options("BreakerOptions").items()} == {
         name: 0 if value is None else value for name, value in ours.items()
     }
+
+
+def test_limits_of_content_match_the_core() -> None:
+    """ModelLimits has the names and defaults of ContentLimits, domains among them."""
+    core = core_options("ContentLimits")
+    domains = tuple(re.findall(r'"([^"]+)"', core.pop("domains")))
+    assert core.pop("operators") == ""
+    sizes = {"max_model_bytes": (1 << 31) - 1, "max_tensor_bytes": 64 << 30}
+    assert core.pop("max_model_bytes") == "(std::int64_t{1} << 31) - 1"
+    values = sizes | {name: cpp_value(text.replace("'", "")) for name, text in core.items()}
+    assert values | {"domains": domains, "operators": ()} == dataclasses.asdict(ModelLimits())
 
 
 def test_structured_defaults_match_the_core() -> None:
@@ -233,7 +246,7 @@ def test_unknown_key_names_the_nearest() -> None:
         EngineConfig.from_dict({"models": {"ranker": {"batching": {"max_batchsize": 8}}}})
     assert caught.value.field == "models.ranker.batching.max_batchsize"
     assert "did you mean 'max_batch_size'?" in str(caught.value)
-    with pytest.raises(ConfigError, match="^zzz: unknown key; known: models, repository$"):
+    with pytest.raises(ConfigError, match="^zzz: unknown key; known: models, repository, process_group, trust$"):
         EngineConfig.from_dict({"zzz": 1})
 
 

@@ -18,6 +18,7 @@ from anya_engine.config import BatchingConfig, EngineConfig, ModelConfig, QueueP
 from anya_engine.errors import ConfigError
 from anya_engine.repository import RepositoryConfig, VersionPolicy
 from anya_engine.rules import DimRule, InputRule
+from anya_engine.trust import ModelLimits, TrustConfig
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
@@ -38,6 +39,20 @@ RULES = st.one_of(
     ),
     st.just(InputRule(shape=("N", None, 3), allowed=(0, 1), normalize="nfc")),
 )
+TRUST = st.one_of(
+    st.just(TrustConfig(mode="off")),
+    st.builds(TrustConfig, mode=st.just("signature"), keys=st.tuples(PATHS, PATHS)),
+    st.builds(
+        TrustConfig,
+        keys=st.tuples(PATHS),
+        registry=PATHS,
+        registry_keys=st.tuples(PATHS, PATHS),
+        registry_threshold=st.integers(1, 2),
+        floor=st.none() | PATHS,
+        on_revoked=st.sampled_from(["alert", "drain"]),
+        recheck_interval=st.floats(0.001, 100),
+    ),
+)
 MODELS = st.builds(
     ModelConfig,
     source=st.none() | PATHS,
@@ -57,6 +72,8 @@ MODELS = st.builds(
         priority_queue_policy=st.dictionaries(st.integers(1, 9), LEVELS, max_size=2),
     ),
     default_timeout=st.none() | st.floats(0.001, 1e6),
+    trust=st.none() | TRUST,
+    model_limits=st.builds(ModelLimits, max_nodes=st.integers(1, 9), operators=st.sampled_from([(), ("Relu",)])),
     inputs=st.dictionaries(NAMES, RULES, max_size=2),
     dims=st.dictionaries(NAMES, st.builds(DimRule, max=st.integers(1, 99)), max_size=1),
     batch_check_rtol=st.floats(0, 1e6),

@@ -58,11 +58,12 @@ class Service:
     new: Rate
     per_second: float = 200.0
     stretch: float | None = None  # of the new version's durations
+    control: bool = False  # what the new version is held against is as much as it has itself
 
     def second(self, rng: np.random.Generator, at: int, weight: float) -> Block:
         """Draw one second's counts."""
         new = int(rng.poisson(self.per_second * weight / 100))
-        old = int(rng.poisson(self.per_second * (1 - weight / 100)))
+        old = int(rng.poisson(self.per_second * (weight if self.control else 100 - weight) / 100))
         cell = Cell(new, int(rng.binomial(new, self.new(at))), old, int(rng.binomial(old, self.old(at))))
         return Block(answers=cell, errors=cell, latency=self._latency(rng, at, new, old))
 

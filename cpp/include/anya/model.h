@@ -22,6 +22,7 @@ struct ModelInfo {
   std::string name;
   std::string version;
   std::string digest;  // SHA-256 of what was parsed, hex
+  std::string signer;  // the id of the key that signed it; "" where no signature was verified
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> providers;  // in force
@@ -31,6 +32,7 @@ struct ModelInfo {
   std::int64_t max_batch_size = 1;
   std::uint64_t memory_bytes = 0;  // of the model's files; ONNX Runtime's own use comes on top
   double load_seconds = 0;
+  double warm_up_seconds = 0;  // of these, the runs on made-up rows
 };
 
 // One loaded version of a model: the door through which requests enter.
@@ -68,6 +70,28 @@ class Model {
   // Strings that a binding has brought into normal form.
   void count_normalized(std::size_t input, std::uint64_t strings) noexcept;
 
+  // ---- The response cache, between admission and the run. A model without one answers nothing from it.
+  [[nodiscard]] bool has_cache() const noexcept;
+  // kFresh: no stale answer is given, now or in place of an error. kBypass: the cache is neither asked nor filled.
+  // kLater: nothing is asked yet, not even the queue; for `last_good`.
+  enum class Caching : std::uint8_t { kUse, kFresh, kBypass, kLater };
+  // Answers the request from the cache: it has ended then. Where it cannot, asks whether breaker and queue would let
+  // the request in, as admit does without a cache; a failure is a refusal, counted. REQUIRES: admitted, inputs in
+  // place; where there is memory for the outputs, the answer is written there. Takes as long as reading the inputs;
+  // does not block.
+  Status find_answer(Request& request, Caching caching) noexcept;
+  // Right before the run, for a request that find_answer has not answered. True: it has been accepted and ends by an
+  // equal request's run, perhaps it has; the caller has nothing to do but wait, and to end it at its deadline unless
+  // `watch_deadlines`. False: run it; its inputs may lie in memory of the cache's now. Copies the inputs.
+  bool join(Request& request, bool watch_deadlines) noexcept;
+  // What `join` has let run will not be run. REQUIRES: request.flight, and it was never accepted.
+  void give_up(Request& request) noexcept;
+  // Fills in the answer to the same question that the cache still has, stale by `max_age` at most. False: there is
+  // none. The request stays one that was never accepted and is counted nowhere. REQUIRES: admitted with
+  // Caching::kLater.
+  bool last_good(Request& request, Nanos max_age) noexcept;
+  void clear_cache() noexcept;
+
   // The answer on this thread, if an instance is idle and the time left allows a run that nobody can interrupt.
   // True: the request has ended. False: nothing has happened. REQUIRES: admitted, data in place. Blocks for the run.
   bool run_here(Request& request) noexcept;
@@ -91,7 +115,7 @@ class Model {
   void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;
   [[nodiscard]] std::optional<CircuitStats> circuit() const;
-  // Whether it would refuse a request whatever it is; then that counts as a refusal.
+  // Whether it would refuse a request whatever it is; then that counts as a refusal. With a cache, never.
   bool turns_away() noexcept;
   [[nodiscard]] bool failed() const noexcept;              // its device is lost: all requests are refused
   [[nodiscard]] std::uint64_t succeeded() const noexcept;  // requests that ended well so far
@@ -99,6 +123,13 @@ class Model {
   // What goes wrong on purpose in runs from now on; null: nothing does. For rehearsals; costs nothing without. False:
   // something does already, and still will.
   bool inject(std::shared_ptr<const Faults> faults);
+
+  // A second queue with instances of its own on the same session: what is asked there meets nobody who asked here. Its
+  // counts are part of stats(), and stay there after its end; this model's end is its end. Throws Error(kUnavailable)
+  // when no threads can be had or this is closing; then nothing has changed.
+  std::shared_ptr<Model> make_twin();
+  // Drains a twin of this model and lets go of it. Idempotent. Blocks.
+  void end_twin(const std::shared_ptr<Model>& twin) noexcept;
 
   // Drains: blocks until all that was accepted has ended. Idempotent. For Engine.
   void close() noexcept;

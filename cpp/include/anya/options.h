@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,9 @@
 #include "anya/rules.h"
 
 namespace anya {
+
+class Trust;
+struct TrustVerdict;
 
 // How the requests of a priority level wait. Names are Triton's.
 struct QueuePolicyOptions {
@@ -95,9 +99,55 @@ struct SessionOptions {
   std::vector<std::pair<std::string, std::string>> config_entries;  // ONNX Runtime's session.* keys, passed as they are
 };
 
+// What a model may consist of, held against its bytes before ONNX Runtime sees them.
+struct ContentLimits {
+  std::int64_t max_model_bytes = (std::int64_t{1} << 31) - 1;  // the .onnx file; protobuf's own limit
+  std::int64_t max_tensor_bytes = std::int64_t{64} << 30;      // all tensors together, external ones included
+  std::int64_t max_nodes = 1'000'000;
+  std::int64_t max_graph_depth = 32;  // graphs inside graphs: bodies of If, Loop, Scan
+  // Operators may be of these domains, or functions of the model itself. Those that load code or files are never run.
+  std::vector<std::string> domains = {"ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training",
+                                      "com.microsoft"};
+  // Nothing but these operators, "Relu" or "com.microsoft.Gelu"; none: all of the domains.
+  std::vector<std::string> operators;
+};
+
+// The response cache of one loaded version.
+struct CacheOptions {
+  // Of keys, answers and all that is kept to find them; 0: no cache.
+  std::int64_t capacity_bytes = 0;
+  // Seconds until an answer is stale; 0: never.
+  double ttl = 0;
+  // Each answer's own time to live differs from `ttl` by up to this share of it, so that what came together does not
+  // go together.
+  double ttl_jitter = 0.1;
+  // Who goes when it is full: "s3fifo" keeps what was asked again, "lru" what was asked last.
+  std::string policy = "s3fifo";
+  // Seconds beyond `ttl` in which a stale answer is given when the request itself fails, and in which it is given at
+  // once while a run of lowest priority makes a new one.
+  double stale_if_error = 0;
+  double stale_while_revalidate = 0;
+  // Seconds beyond `ttl` for which stale answers are kept for Model::last_good.
+  double last_good = 0;
+  // Equal requests in flight share one run. When that run fails: "fail" ends all of them with its error, "rerun" lets
+  // the next one run.
+  bool single_flight = true;
+  std::string on_leader_error = "fail";
+  // Who shares answers: "tenant", those of one tenant; "shared", everybody.
+  std::string scope = "tenant";
+  // Cache a model that gives random answers all the same.
+  bool force = false;
+};
+
 struct ModelOptions {
   SessionOptions session;
+  ContentLimits content;
+  // What must hold of its origin before it is parsed; null: nothing.
+  std::shared_ptr<const Trust> trust;
+  // Told once per load what was decided of its origin and content, good or bad. Must not throw.
+  std::function<void(const TrustVerdict&)> on_verdict;
   BatchingOptions batching;
+  CacheOptions cache;
   // Runs at once; 0: usable cores / intra_op_num_threads. All share one session, so weights are held once.
   int instances = 0;
   // A request above it is refused from its descriptor, before its data is touched.

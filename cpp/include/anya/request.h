@@ -3,9 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "anya/cache.h"
 #include "anya/clock.h"
 #include "anya/session.h"
 #include "anya/status.h"
@@ -15,8 +17,17 @@ namespace anya {
 
 class Batcher;
 class CompletionQueue;
+class Flight;
 class Request;
 class RolloutTally;
+
+// Told of every outcome before it is published, by whoever decided it; may make a better one of it. Thread-safe; must
+// not block.
+class OutcomeWatcher {
+ public:
+  virtual ~OutcomeWatcher() = default;
+  virtual void decided(Request& request) noexcept = 0;
+};
 
 // Who made a request and gets its memory back. Thread-safe: reclaim may be called by any thread and must not block.
 class RequestOwner {
@@ -62,6 +73,13 @@ class Request {
   std::uint16_t cost_class = 0;  // equal for requests whose rows cost about the same (CostModel)
   Nanos accepted_at = 0;
 
+  // ---- Filled by the model where it has a response cache.
+  CacheQuestion cache_question;
+  bool only_fresh = false;              // no stale answer is taken, whatever fails
+  OutcomeWatcher* watcher = nullptr;    // alive as long as the batcher
+  std::shared_ptr<const CacheKey> key;  // the memory that the run reads its inputs from, until the request is reset
+  std::shared_ptr<Flight> flight;       // that it runs for; see Flights, whose lock guards it once others can find it
+
   // ---- Filled when it is queued (QueuePolicies::apply, BatchFormer::add).
   std::uint8_t level = 0;         // its priority, as the model counts
   std::uint16_t breaker_tag = 0;  // Breaker::Tag; 0: the model has none
@@ -75,10 +93,13 @@ class Request {
   Nanos started_at = 0;  // 0: never ran
   Nanos ended_at = 0;
   std::int64_t batch_rows = 0;
+  bool by_other = false;                       // answered, or to be answered, by another run than its own
+  std::shared_ptr<const CachedAnswer> answer;  // the outputs, where they are not in `outputs`
+  Nanos stale_age = -1;                        // of that answer, beyond its time to live; -1: fresh
 
   // ---- Links; each belongs to the container that names it.
   Request* next_completed = nullptr;  // CompletionQueue, or the owner's reclaim list afterwards
-  Request* next_waiting = nullptr;    // WaitingLine
+  Request* next_waiting = nullptr;    // WaitingLine, or Flights while it waits for another one's run
   Request* first_later = nullptr;     // WaitingLine
   Request* next_watched = nullptr;    // DeadlineTimer
   Nanos watched_until = kNever;       // DeadlineTimer

@@ -20,14 +20,14 @@ namespace anya {
 // The unit is a key, not a request: within a window a key counts once, and a key that has been bad once is from then on
 // counted apart (`at_risk` and `first_bad` know only keys that never were), so that one user for whom everything fails
 // is one piece of evidence. A request without a key (0) is a key of its own. Thread-safe; never blocks; allocates only
-// in take().
+// in look().
 class RolloutTally {
  public:
   enum class Arm : std::uint8_t { kOld = 0, kNew = 1 };
   static constexpr std::size_t kArms = 2;
   static constexpr std::size_t kKinds = 5;        // errors, then what the service itself reports
   static constexpr std::size_t kDurations = 190;  // eighths of octaves from 1 us to 12 s
-  static constexpr std::size_t kWindows = 8;      // remembered; take() comes sooner than the ninth
+  static constexpr std::size_t kWindows = 8;      // remembered; clear() comes sooner than the ninth
 
   struct Counts {
     std::uint64_t units = 0;      // keys seen
@@ -62,8 +62,11 @@ class RolloutTally {
                 Nanos now) noexcept;
   // What the service says about a key: metric 1 to kKinds - 1.
   void reported(Arm arm, std::size_t metric, std::uint64_t key, bool bad, Nanos now) noexcept;
-  // The counts of a window that is over, which are gone from then on. One process takes, by agreement.
-  [[nodiscard]] Block take(std::uint64_t window);
+  // The counts of a window. They stay, so that a judge who dies before it has written down what they mean has lost
+  // nothing; then clear() makes room for the window that comes to lie there. One process at a time does this, by
+  // agreement.
+  [[nodiscard]] Block look(std::uint64_t window) const;
+  void clear(std::uint64_t window) noexcept;
 
  private:
   struct Region;

@@ -63,6 +63,29 @@ struct CircuitStats {
   std::vector<CircuitEvent> events;  // the last ones, oldest first
 };
 
+// Upper edges of the age of answers given from the cache, in seconds; then +Inf.
+inline constexpr std::array<double, 8> kAgeEdges = {0.1, 1, 10, 60, 600, 3600, 21600, 86400};
+
+// Counters of a response cache. hits + stale + coalesced are the requests that needed no run of their own.
+struct CacheStats {
+  std::uint64_t capacity_bytes = 0;  // 0: there is no cache
+  std::uint64_t bytes = 0;           // in use, all overheads counted
+  std::uint64_t fixed_bytes = 0;     // of them, what an empty cache takes
+  std::uint64_t entries = 0;
+  std::uint64_t hits = 0;            // answered, fresh
+  std::uint64_t stale = 0;           // answered at once within stale_while_revalidate
+  std::uint64_t stale_on_error = 0;  // answered within stale_if_error, in place of an error
+  std::uint64_t misses = 0;          // collisions included
+  std::uint64_t coalesced = 0;       // misses that were answered by another request's run
+  std::uint64_t collisions = 0;      // questions that met another one of the same index
+  std::uint64_t insertions = 0;
+  std::uint64_t oversized = 0;  // answers larger than the whole cache
+  std::uint64_t evicted_capacity = 0;
+  std::uint64_t evicted_ttl = 0;
+  std::uint64_t evicted_invalidate = 0;  // clear, or the end of the model
+  HistogramSnapshot age;                 // seconds since they were made, of answers given
+};
+
 // Counters of one loaded model. Rule: `accepted` is the sum of `ended` and `in_flight`, whatever happens; at rest
 // in_flight is zero. Warm-up is in none of them. Requests refused at the door are not accepted.
 struct ModelStats {
@@ -89,7 +112,11 @@ struct ModelStats {
   HistogramSnapshot compute_duration;   // seconds of the run, observed once per request in it
   HistogramSnapshot batch_size;         // rows per run
   std::vector<RunTime> run_times;       // by row_bytes, then rows
+  CacheStats cache;                     // all zero: there is none
   std::vector<TensorCount> tensors;     // inputs, then outputs, in schema order; those that have rules for values
 };
+
+// Adds the counts and gauges of `more` to those of `sum`; name, version, run_times and tensors stay as they are.
+void add(ModelStats& sum, const ModelStats& more);
 
 }  // namespace anya

@@ -27,19 +27,23 @@ BatchFormer::Limits limits_of(const Batcher::Setup& setup) {
           setup.batchable};
 }
 
+Batcher::Setup with_standing(Batcher::Setup setup) {
+  if (setup.standing == nullptr) setup.standing = std::make_shared<Standing>();
+  return setup;
+}
+
 }  // namespace
 
 Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
     : session_(session),
       clock_(clock),
-      setup_(std::move(setup)),
+      setup_(with_standing(std::move(setup))),
       limit_(static_cast<std::uint32_t>(setup_.batching.max_queue_size)),
       gate_(static_cast<std::uint32_t>(setup_.instances)),
       slots_(static_cast<std::size_t>(setup_.instances)),
       intake_(limit_),
       cost_(setup_.one_shape),
       door_(setup_.batching, setup_.instances),
-      breaker_(setup_.breaker ? std::make_unique<Breaker>(*setup_.breaker) : nullptr),
       row_limit_(std::max<std::int64_t>(1, setup_.batching.max_batch_size)),
       instances_(static_cast<std::size_t>(setup_.instances)),
       former_(limits_of(setup_)),
@@ -123,9 +127,22 @@ std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
   const auto joins = [this](Request* request) { return door_.join(*request); };
   const auto unfit = std::stable_partition(requests.begin(), requests.end(), joins);  // as a rule there is none
   const auto fit = static_cast<std::uint32_t>(unfit - requests.begin());
+  const std::uint32_t booked = book(requests.first(fit));
+  if (booked < fit) {
+    refuse(requests.subspan(booked, fit - booked));
+    counters_.refused(requests[booked]->status.code, fit - booked);
+  }
+  if (fit < requests.size()) counters_.refused(ErrorCode::kOverloaded, requests.size() - fit);
+  return booked;
+}
+
+// Queues as many as there is room for.
+std::uint32_t Batcher::book(std::span<Request*> requests) noexcept {
   Gate::View seen(0);
-  const std::uint32_t booked = gate_.book(fit, limit_, seen);
-  counters_.accepted(booked);
+  const std::uint32_t booked = gate_.book(static_cast<std::uint32_t>(requests.size()), limit_, seen);
+  std::uint64_t fresh = 0;
+  for (std::uint32_t i = 0; i < booked; ++i) fresh += requests[i]->batcher == nullptr ? 1U : 0U;
+  if (fresh > 0) counters_.accepted(fresh);
   for (std::uint32_t i = 0; i < booked; ++i) {
     Request* const request = requests[i];
     began(*request);
@@ -133,8 +150,6 @@ std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
     // A booked place is a free cell, but its last reader may be between reading it and handing it on.
     while (!intake_.try_push(request)) std::this_thread::yield();
   }
-  if (booked < fit) refuse(requests.subspan(booked, fit - booked));
-  if (fit < requests.size()) counters_.refused(ErrorCode::kOverloaded, requests.size() - fit);
   if (booked > 0 && wake_.announce()) {
     const Gate::View now = gate_.view();
     const std::uint32_t able = now.free() + (now.lingering() ? 1U : 0U);
@@ -143,17 +158,32 @@ std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
   return booked;
 }
 
+void Batcher::accept(Request& request) noexcept {
+  counters_.accepted(1);
+  request.batcher = this;
+}
+
+bool Batcher::requeue(Request& request) noexcept {
+  if (!door_.join(request)) return false;
+  Request* only = &request;
+  if (book({&only, 1}) == 1) return true;
+  refuse({&only, 1});
+  return false;
+}
+
+void Batcher::answer(Request& request, std::shared_ptr<const CachedAnswer> answer, Nanos stale_age) noexcept {
+  accept(request);
+  static_cast<void>(request.claim());  // nobody else knows it yet
+  request.by_other = true;
+  request.answer = std::move(answer);
+  request.stale_age = stale_age;
+  static_cast<void>(settle(request, Status{}, 0, clock_.now(), 0));
+}
+
 Status Batcher::check(const Request& request) const noexcept {
   const Gate::View now = gate_.view();
   if (now.closed() || now.waiting() >= limit_) return no_place(door_.policies().level_of(request.priority), now);
   return door_.check(request, now.waiting());
-}
-
-Status Batcher::barred() noexcept {
-  if (failed()) return Status::failure(ErrorCode::kUnavailable, Reason::kDeviceFailed);
-  if (breaker_ == nullptr) return {};
-  const Nanos left = breaker_->refuses(clock_.now());
-  return left == 0 ? Status{} : Status::failure(ErrorCode::kUnavailable, Reason::kBreakerOpen, left);
 }
 
 Status Batcher::no_place(int level, Gate::View now) const noexcept {
@@ -171,7 +201,6 @@ void Batcher::refuse(std::span<Request* const> requests) noexcept {
     door_.leave(*request);
     request->status = no_place(request->level, now);
   }
-  counters_.refused(requests.front()->status.code, requests.size());
 }
 
 void Batcher::work() noexcept {
@@ -322,8 +351,8 @@ void Batcher::read(ModelStats& stats) const {
   counters_.read(stats);
   stats.run_times = cost_.read();
   stats.row_limit = static_cast<std::uint64_t>(row_limit_.now());
-  stats.failed = failed();
-  stats.circuit = circuit();
+  stats.failed = standing().failed();
+  stats.circuit = standing().circuit(clock_.now());
   const Gate::View now = gate_.view();
   stats.queue_depth = now.waiting();
   stats.instances = static_cast<std::uint64_t>(setup_.instances);

@@ -4,14 +4,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "anya/clock.h"
-#include "anya/faults.h"
 #include "anya/options.h"
 #include "anya/request.h"
 #include "anya/session.h"
@@ -19,7 +17,6 @@
 #include "base/mutex.h"
 #include "batching/batch.h"
 #include "batching/batch_former.h"
-#include "batching/breaker.h"
 #include "batching/cost_model.h"
 #include "batching/deadline_timer.h"
 #include "batching/gate.h"
@@ -27,6 +24,7 @@
 #include "batching/queue_door.h"
 #include "batching/row_limit.h"
 #include "batching/slot_set.h"
+#include "batching/standing.h"
 #include "stats/model_counters.h"
 #include "sync/event_count.h"
 #include "sync/mpmc_queue.h"
@@ -50,7 +48,7 @@ class Batcher {
     std::string name;                                       // for thread names
     bool one_shape = true;                                  // beyond the rows
     std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand, of one shape
-    std::optional<BreakerOptions> breaker;
+    std::shared_ptr<Standing> standing;                     // shared by the batchers of a version; null: it is alone
   };
   // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
   Batcher(Session& session, const Clock& clock, Setup setup);
@@ -72,19 +70,23 @@ class Batcher {
     const Gate::View now = gate_.view();
     return now.waiting() == 0 && !now.closed();
   }
-  // Why nobody may come in now, whatever the queue says: the device is lost, the circuit breaker is open.
-  [[nodiscard]] Status barred() noexcept;
-  // Whether it is worth asking: as a rule it is not.
-  [[nodiscard]] bool may_be_barred() const noexcept { return failed() || (breaker_ != nullptr && !breaker_->closed()); }
-  [[nodiscard]] std::optional<CircuitStats> circuit() const {
-    return breaker_ == nullptr ? std::nullopt : std::optional(breaker_->read(clock_.now()));
-  }
-  // A run has said that its device is lost; nothing runs from then on.
-  [[nodiscard]] bool failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
+  [[nodiscard]] const Setup& setup() const noexcept { return setup_; }
+  // How its version stands; who may not come in is for the caller to ask, before `run_here` or `enqueue`.
+  [[nodiscard]] Standing& standing() const noexcept { return *setup_.standing; }
   [[nodiscard]] const QueuePolicies& policies() const noexcept { return door_.policies(); }
   // Queues as many as fit, moves those to the front, and returns how many; the engine takes a reference of each of
   // them. The others are refused and counted, and their status says why.
   std::size_t enqueue(std::span<Request*> requests) noexcept;
+
+  // Accepts a request that waits for another one's run; it ends by `conclude`, or comes into the queue by `requeue`.
+  void accept(Request& request) noexcept;
+  // Queues a request of the engine's own, or one that was accepted before; takes a reference. False: there is no
+  // place, which is counted nowhere; its status says why.
+  bool requeue(Request& request) noexcept;
+  // Accepts a request and ends it well at once, with an answer that is here.
+  void answer(Request& request, std::shared_ptr<const CachedAnswer> answer, Nanos stale_age) noexcept;
+  // Ends the request well, as `conclude` does, with the answer of another one's run.
+  static bool conclude(Request& request, std::shared_ptr<const CachedAnswer> answer, Nanos ended_at) noexcept;
 
   // Ends the request with `status` unless it has ended or is just ending; true if this call decided it. Its run, if
   // there is one, is stopped when nobody else in it is alive; else it goes on and this answer is dropped. Does not
@@ -99,10 +101,6 @@ class Batcher {
 
   // Forgets what runs were learned to take; back to what was measured beforehand.
   void reset_run_times() noexcept;
-
-  // What goes wrong on purpose from now on; null: nothing does. Runs under way are not affected. False: something does
-  // already, and still will.
-  bool inject(std::shared_ptr<const Faults> faults);
 
   // Fills the gauges and counters of this model.
   void read(ModelStats& stats) const;
@@ -120,14 +118,16 @@ class Batcher {
   void run_batch(Instance& instance) noexcept;
   enum class Stop : std::uint8_t { kNo, kWhenDead };
   void run(Instance& instance, std::span<Request* const> requests, Stop stop) noexcept;
+  std::uint32_t book(std::span<Request*> requests) noexcept;
   void refuse(std::span<Request* const> requests) noexcept;
   [[nodiscard]] Status no_place(int level, Gate::View now) const noexcept;
   void began(Request& request) noexcept {
     request.batcher = this;
-    if (breaker_ != nullptr) request.breaker_tag = breaker_->began();
+    if (Breaker* const breaker = standing().breaker()) request.breaker_tag = breaker->began();
   }
-  void judge(const Request& request, ErrorCode code) noexcept;
-  [[nodiscard]] Status injected(const Instance& instance, std::span<Request* const> requests) noexcept;
+  void judge(const Request& request, ErrorCode code) const noexcept;
+  [[nodiscard]] Status injected(const Faults& faults, const Instance& instance,
+                                std::span<Request* const> requests) const noexcept;
   [[nodiscard]] Status run_session(Instance& instance, std::span<Request* const> requests) noexcept;
   [[nodiscard]] static Status why_dropped(const Request& request, Nanos now) noexcept;
   void drop_dead(Instance& instance) noexcept;
@@ -162,17 +162,12 @@ class Batcher {
   CostModel cost_;
   QueueDoor door_;
   std::atomic<bool> stopping_{false};
-  const std::unique_ptr<Breaker> breaker_;  // null: there is none
   RowLimit row_limit_;
-  std::atomic<bool> failed_{false};  // goes up once; nothing is read by it, so relaxed
-  std::atomic<bool> faulty_{false};  // whether to look at faults_: a run that does not see it yet goes well, so relaxed
 
   // Each owned by the thread that holds the instance.
   std::vector<Instance> instances_;
 
   Mutex closing_;  // one closer at a time
-  Mutex injecting_;
-  std::shared_ptr<const Faults> faults_ GUARDED_BY(injecting_);
   Mutex scheduling_;
   BatchFormer former_ GUARDED_BY(scheduling_);
   std::uint64_t polls_ GUARDED_BY(scheduling_) = 0;

@@ -32,10 +32,10 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
     counters_.terminated();  // all of them have their outcomes
     return;
   }
-  if (status.reason == Reason::kDeviceFailed) failed_.store(true, std::memory_order_relaxed);
+  if (status.reason == Reason::kDeviceFailed) standing().lose_device();
   if (status.code == ErrorCode::kOutOfMemory && requests.size() > 1) row_limit_.ran_out(rows);
   if (status.ok()) row_limit_.fitted(rows);
-  if (!status.ok() && requests.size() > 1 && !failed()) {
+  if (!status.ok() && requests.size() > 1 && !standing().failed()) {
     counters_.split();
     for (Request* request : requests) {
       for (OutputBuffer& output : request->outputs) {
@@ -54,47 +54,36 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
 }
 
 Status Batcher::run_session(Instance& instance, std::span<Request* const> requests) noexcept {
-  if (failed()) return Status::failure(ErrorCode::kUnavailable, Reason::kDeviceFailed);
-  if (faulty_.load(std::memory_order_relaxed)) {
-    if (Status status = injected(instance, requests); !status.ok()) return status;
+  if (standing().failed()) return Status::failure(ErrorCode::kUnavailable, Reason::kDeviceFailed);
+  if (const std::shared_ptr<const Faults> faults = standing().faults()) {
+    if (Status status = injected(*faults, instance, requests); !status.ok()) return status;
   }
   return requests.size() == 1 ? run_alone(session_, instance, *requests.front())
                               : run_together(session_, instance, requests, setup_.predictable);
 }
 
-bool Batcher::inject(std::shared_ptr<const Faults> faults) {
-  const MutexLock lock(injecting_);
-  if (faults != nullptr && faults_ != nullptr) return false;
-  faults_ = std::move(faults);
-  faulty_.store(faults_ != nullptr, std::memory_order_relaxed);
-  return true;
-}
-
 // A run that befalls one of its requests befalls them all; the halves find out which it was.
-Status Batcher::injected(const Instance& instance, std::span<Request* const> requests) noexcept {
-  std::shared_ptr<const Faults> faults;
-  {
-    const MutexLock lock(injecting_);
-    faults = faults_;
-  }
+Status Batcher::injected(const Faults& faults, const Instance& instance,
+                         std::span<Request* const> requests) const noexcept {
   const auto is_befallen = [&](const Request* request) {
     std::uint64_t mixed = (request->id + 1) * 0x9E3779B97F4A7C15U;
     mixed = (mixed ^ mixed >> 32U) * 0xD6E8FEB86659FD93U;
-    return faults != nullptr && static_cast<double>((mixed ^ mixed >> 32U) >> 11U) * 0x1p-53 < faults->rate;
+    return static_cast<double>((mixed ^ mixed >> 32U) >> 11U) * 0x1p-53 < faults.rate;
   };
   if (std::ranges::none_of(requests, is_befallen)) return {};
   constexpr Nanos kSlice = 1'000'000;
-  const Nanos until = clock_.now() + faults->delay;
+  const Nanos until = clock_.now() + faults.delay;
   // As a real run does, it gives up between two operators when nobody waits for it any more.
   for (Nanos now = clock_.now(); now < until && instance.watch.stopped_at() == 0; now = clock_.now()) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(kSlice, until - now)));
   }
-  if (faults->code == ErrorCode::kOk) return {};
-  return Status::failure(faults->code, faults->device_lost ? Reason::kDeviceFailed : Reason::kInjected);
+  if (faults.code == ErrorCode::kOk) return {};
+  return Status::failure(faults.code, faults.device_lost ? Reason::kDeviceFailed : Reason::kInjected);
 }
 
 // For the circuit breaker: what the version itself made of a request. REQUIRES: its times are written.
-void Batcher::judge(const Request& request, ErrorCode code) noexcept {
+void Batcher::judge(const Request& request, ErrorCode code) const noexcept {
+  Breaker& breaker = *standing().breaker();
   const Nanos run = request.started_at == 0 ? 0 : request.ended_at - request.started_at;
   bool failed = false;
   switch (code) {
@@ -112,9 +101,9 @@ void Batcher::judge(const Request& request, ErrorCode code) noexcept {
       break;
   }
   const bool counts = failed || code == ErrorCode::kOk;
-  const auto bits = static_cast<std::uint8_t>((failed ? 1U : 0U) | (breaker_->is_slow(run) ? 2U : 0U));
-  breaker_->ended(request.breaker_tag, counts ? static_cast<Breaker::Call>(bits) : Breaker::Call::kNothing,
-                  request.ended_at);
+  const auto bits = static_cast<std::uint8_t>((failed ? 1U : 0U) | (breaker.is_slow(run) ? 2U : 0U));
+  breaker.ended(request.breaker_tag, counts ? static_cast<Breaker::Call>(bits) : Breaker::Call::kNothing,
+                request.ended_at);
 }
 
 // For the judge of a rollout: what the version itself answered or failed to.
@@ -133,11 +122,13 @@ CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_
   request.started_at = started_at;
   request.ended_at = ended_at;
   request.batch_rows = rows;
-  if (request.tally != nullptr) tally(request, code);
   if (request.breaker_tag != 0) request.batcher->judge(request, code);
+  if (request.watcher != nullptr) request.watcher->decided(request);
+  // What a version answers from its cache says nothing of the version; what it failed at does, whatever was given.
+  if (request.tally != nullptr && !request.by_other) tally(request, code);
   // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
   // then.
-  request.batcher->counters_.ended(code, request.accepted_at, started_at, ended_at);
+  request.batcher->counters_.ended(request.status.code, request.accepted_at, started_at, ended_at);
   return request.publish();
 }
 
@@ -155,6 +146,14 @@ bool Batcher::conclude(Request& request, Status status, Nanos ended_at) noexcept
     request.batcher->instances_[static_cast<std::size_t>(instance)].watch.stop_if_dead(ended_at);
   }
   CompletionQueue* const signal = settle(request, std::move(status), 0, ended_at, 0);
+  if (signal != nullptr) signal->signal();
+  return true;
+}
+
+bool Batcher::conclude(Request& request, std::shared_ptr<const CachedAnswer> answer, Nanos ended_at) noexcept {
+  if (!request.claim()) return false;
+  request.answer = std::move(answer);
+  CompletionQueue* const signal = settle(request, Status{}, 0, ended_at, 0);
   if (signal != nullptr) signal->signal();
   return true;
 }

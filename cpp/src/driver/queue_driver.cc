@@ -16,9 +16,11 @@ constexpr Nanos kMillisecond = 1'000'000;
 constexpr Nanos kGlance = 50 * kMillisecond;  // how long a stop may go unnoticed
 constexpr Nanos kSpin = 20'000;               // a sleep may end this much late, so the last bit is spent awake
 constexpr Nanos kGrace = 100 * kMillisecond;  // how long after the window its overdue requests are still sent
-// Gaps shorter than a sleep is late: staying awake for them would take a core from the model that is measured. Requests
-// leave in small bursts then.
-constexpr Nanos kBreath = 100'000;
+// Gaps shorter than a sleep is late: staying awake for them would take a core from the model that is measured, and
+// waking for each tenth of a millisecond takes a worker's core and caches away as often (measured: a seventh of what a
+// saturated model answers). Requests leave in small bursts then, late by this much at most; their latency counts from
+// when they were due.
+constexpr Nanos kBreath = 500'000;
 constexpr std::size_t kBurst = 64;  // requests sent at once before answers are looked at again
 
 // Lets this thread's sleeps end on time: the kernel may otherwise add 50 us to save power.

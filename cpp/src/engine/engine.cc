@@ -21,11 +21,25 @@ int instances_for(const ModelOptions& options) {
                     static_cast<int>(SlotSet::kMax));
 }
 
+// An answer that is drawn anew each time is no answer to keep.
+void refuse_random(const LoadedModel& loaded, const CacheOptions& cache) {
+  if (cache.capacity_bytes <= 0 || cache.force || (loaded.random_ops.empty() && loaded.repeats)) return;
+  const std::string why = loaded.random_ops.empty()
+                              ? "it answered the same made-up rows differently"
+                              : "its operator '" + loaded.random_ops.front() + "' draws at random";
+  throw Error(ErrorCode::kConfigError,
+              "a cache would give its first answer for ever: " + why + "; leave the cache out, or set cache.force",
+              "cache");
+}
+
 // The loader does not know what a model is called; who reads the refusal must.
 LoadedModel load_named(const std::string& name, const std::string& version, const ModelSource& source,
                        const ModelOptions& options, const EngineDependencies& dependencies) {
   try {
-    return load_model(source, options, dependencies.open_session, *dependencies.clock);
+    LoadedModel loaded =
+        load_model({source.path, source.bytes, name}, options, dependencies.open_session, *dependencies.clock);
+    refuse_random(loaded, options.cache);
+    return loaded;
   } catch (const Error& error) {
     const std::string from = source.path.empty() ? "bytes" : "'" + source.path + "'";
     throw Error(error.code(), "model '" + name + ":" + version + "' from " + from + ": " + error.what(), error.field());
@@ -96,6 +110,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.name = name;
   info.version = version;
   info.digest = loaded.digest;
+  info.signer = loaded.signer;
   info.inputs = loaded.session->schema().inputs;
   info.outputs = loaded.session->schema().outputs;
   info.providers = loaded.session->providers();
@@ -104,11 +119,12 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.instances = instances_for(options);
   info.max_batch_size = info.batchable ? options.batching.max_batch_size : 1;
   info.memory_bytes = loaded.file_bytes;
+  info.warm_up_seconds = static_cast<double>(loaded.warm_up_time) * 1e-9;
   Admission::Rules rules{loaded.batch_axis, loaded.output_predictable, options.max_request_bytes};
   info.load_seconds = static_cast<double>(impl_->dependencies.clock->now() - began) * 1e-9;
   auto model = std::make_shared<Model>(std::make_unique<Model::Impl>(
       impl_->shared, std::move(info), std::move(loaded.session), std::move(rules), options.batching, loaded.run_times,
-      timeouts_of(options), loaded.rules, options.breaker));
+      timeouts_of(options), loaded.rules, options.cache, options.breaker));
 
   MutexLock lock(impl_->mutex);
   if (impl_->closed) throw Error(ErrorCode::kUnavailable, "the engine was closed while '" + name + "' was loading");

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "integrity/hashing.h"
 
 namespace anya::integrity {
 namespace {
@@ -45,19 +46,23 @@ ModelFiles ModelFiles::from_path(const std::string& path, const ReadLimits& limi
       throw Error(ErrorCode::kModelLoadError, "the directory " + quoted(split(path).second) + " holds no model.onnx");
     }
     check_model_size(model.size, limits);
-    files.add(kModelName, model, limits.max_model_bytes);
-    const OpenFile schema = open_beneath(files.root_, kSchemaName);
-    if (schema.fd) files.add(kSchemaName, schema, limits.max_schema_bytes);
+    std::vector<Wanted> wanted;
+    wanted.push_back({kModelName, std::move(model), limits.max_model_bytes});
+    OpenFile schema = open_beneath(files.root_, kSchemaName);
+    if (schema.fd) wanted.push_back({kSchemaName, std::move(schema), limits.max_schema_bytes});
+    files.add(std::move(wanted));
     return files;
   }
   const auto [parent, base] = split(path);
   files.single_file_ = base;
   files.root_ = open_directory(parent);
-  const OpenFile model = open_named(files.root_, base);
+  OpenFile model = open_named(files.root_, base);
   if (!model.fd) throw Error(ErrorCode::kModelLoadError, "there is no file or directory " + quoted(base));
   check_model_size(model.size, limits);
   // Named as in a directory, so that the same content has the same digest wherever it came from.
-  files.add(kModelName, model, limits.max_model_bytes);
+  std::vector<Wanted> wanted;
+  wanted.push_back({kModelName, std::move(model), limits.max_model_bytes});
+  files.add(std::move(wanted));
   return files;
 }
 
@@ -67,11 +72,12 @@ ModelFiles ModelFiles::from_bytes(std::span<const std::byte> bytes, const ReadLi
   OwnedBytes copy(bytes.size());
   if (!bytes.empty()) std::memcpy(copy.writable().data(), bytes.data(), bytes.size());
   files.total_bytes_ = bytes.size();
-  files.files_.push_back({kModelName, std::move(copy)});
+  const Digest digest = sha256(*files.crypto_, copy.bytes());
+  files.files_.push_back({kModelName, std::move(copy), digest});
   return files;
 }
 
-std::span<const std::byte> ModelFiles::read_external(const std::string& name) {
+ModelFiles::Wanted ModelFiles::external(const std::string& name) const {
   const std::string fault = relative_name_fault(name);
   if (!fault.empty()) {
     throw Error(ErrorCode::kModelInvalid, "the model keeps weights in " + quoted(name) + ", a name that " + fault +
@@ -85,38 +91,64 @@ std::span<const std::byte> ModelFiles::read_external(const std::string& name) {
     throw Error(ErrorCode::kModelInvalid, "the model keeps weights in the file " + quoted(name) +
                                               ", but it was given as bytes; load its directory instead");
   }
-  for (const ModelFile& file : files_) {
-    if (file.name == name) return file.bytes.bytes();
-  }
-  const OpenFile file = open_beneath(root_, name);
+  OpenFile file = open_beneath(root_, name);
   if (!file.fd) {
     throw Error(ErrorCode::kModelLoadError, "the model keeps weights in " + quoted(name) + ", which does not exist");
   }
-  return add(name, file, limits_.max_file_bytes);
+  return {name, std::move(file), limits_.max_file_bytes};
 }
 
-std::optional<OwnedBytes> ModelFiles::read_beside(const std::string& name, std::uint64_t max_bytes) const {
-  if (!root_) return std::nullopt;
-  const OpenFile file = open_beneath(root_, name);
-  if (!file.fd) return std::nullopt;
-  return read_whole(file, max_bytes);
+const ModelFile* ModelFiles::find(const std::string& name) const {
+  const auto found =
+      std::find_if(files_.begin(), files_.end(), [&](const ModelFile& file) { return file.name == name; });
+  return found == files_.end() ? nullptr : &*found;
 }
 
-std::span<const std::byte> ModelFiles::add(std::string name, const OpenFile& file, std::uint64_t max_bytes) {
-  if (files_.size() >= limits_.max_files) {
+void ModelFiles::read_externals(const std::vector<std::string>& names) {
+  std::vector<Wanted> wanted;
+  for (const std::string& name : names) {
+    const bool twice =
+        std::any_of(wanted.begin(), wanted.end(), [&](const Wanted& other) { return other.name == name; });
+    const bool reserved = name == kModelName || name == kSchemaName;  // refused, though it has been read
+    if (!twice && (reserved || find(name) == nullptr)) wanted.push_back(external(name));
+  }
+  add(std::move(wanted));
+}
+
+std::span<const std::byte> ModelFiles::read_external(const std::string& name) {
+  read_externals({name});
+  return find(name)->bytes.bytes();
+}
+
+void ModelFiles::expect(Expectation check) {
+  check_ = std::move(check);
+  for (const ModelFile& file : files_) check_(file);
+}
+
+OpenFile ModelFiles::open_beside(const std::string& name) const {
+  return root_ ? open_beneath(root_, name) : OpenFile{};
+}
+
+void ModelFiles::add(std::vector<Wanted> wanted) {
+  if (wanted.size() > limits_.max_files - files_.size()) {
     throw Error(ErrorCode::kModelLoadError,
                 "the model names more than " + std::to_string(limits_.max_files) + " files");
   }
-  const std::uint64_t left = limits_.max_total_bytes - total_bytes_;
-  if (file.size > left) {
-    throw Error(ErrorCode::kModelLoadError, "the model's files hold " + std::to_string(total_bytes_ + file.size) +
-                                                " bytes or more, the limit is " +
-                                                std::to_string(limits_.max_total_bytes));
+  for (const Wanted& each : wanted) {
+    if (__builtin_add_overflow(total_bytes_, each.file.size, &total_bytes_) || total_bytes_ > limits_.max_total_bytes) {
+      throw Error(ErrorCode::kModelLoadError, "the model's files hold " + std::to_string(total_bytes_) +
+                                                  " bytes or more, the limit is " +
+                                                  std::to_string(limits_.max_total_bytes));
+    }
   }
-  OwnedBytes bytes = read_whole(file, max_bytes);
-  total_bytes_ += bytes.size();
-  files_.push_back({std::move(name), std::move(bytes)});
-  return files_.back().bytes.bytes();  // the memory stays where it is when the vector grows
+  std::vector<HashedBytes> read(wanted.size());
+  in_parallel(wanted.size(),
+              [&](std::size_t i) { read[i] = read_and_hash(*crypto_, wanted[i].file, wanted[i].max_bytes); });
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    ModelFile file{std::move(wanted[i].name), std::move(read[i].bytes), read[i].digest};
+    if (check_) check_(file);
+    files_.push_back(std::move(file));  // the memory stays where it is when the vector grows
+  }
 }
 
 }  // namespace anya::integrity

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -9,6 +11,7 @@
 
 #include "integrity/owned_bytes.h"
 #include "integrity/safe_open.h"
+#include "integrity/sha256.h"
 
 namespace anya::integrity {
 
@@ -25,14 +28,15 @@ struct ReadLimits {
 inline constexpr char kModelName[] = "model.onnx";
 inline constexpr char kSchemaName[] = "schema.toml";
 
-// One file of a model: the name it has in the model's digest, and its bytes.
+// One file of a model: the name it has in the model's digest, its bytes, and their SHA-256.
 struct ModelFile {
   std::string name;
   OwnedBytes bytes;
+  Digest sha256{};
 };
 
-// The files of one model, each read exactly once into memory of our own: what is hashed is what is parsed.
-// Not thread-safe. Owns the bytes until it is destroyed. Every read blocks on the disk.
+// The files of one model, each read exactly once into memory of our own and hashed there: what is hashed is what is
+// parsed. Not thread-safe. Owns the bytes until it is destroyed. Every read blocks on the disk.
 class ModelFiles {
  public:
   // `path`: an .onnx file, or a directory that holds model.onnx (and schema.toml, if it likes). Links on the way to the
@@ -41,13 +45,18 @@ class ModelFiles {
   // Copies: the caller's memory may change while we look at it.
   static ModelFiles from_bytes(std::span<const std::byte> bytes, const ReadLimits& limits = {});
 
-  // Reads a file of external weights that the model names; a second time is free. It is looked for below the model
-  // directory, or, for a single file, in the folder that file lies in. Throws kModelInvalid for a name that is no plain
-  // relative path, or when the model came as bytes; kModelLoadError when there is no such file.
+  // Reads files of external weights that the model names, several at once; a second time is free. They are looked for
+  // below the model directory, or, for a single file, in the folder that file lies in. Throws kModelInvalid for a name
+  // that is no plain relative path, or when the model came as bytes; kModelLoadError when there is no such file.
+  void read_externals(const std::vector<std::string>& names);
   std::span<const std::byte> read_external(const std::string& name);
 
+  // Every file must pass this check: those that were read, now, and those that will be, before anybody sees a byte.
+  using Expectation = std::function<void(const ModelFile&)>;
+  void expect(Expectation check);
+
   // A file that lies beside the model but is no part of it (a signature). Nothing if there is none or no folder.
-  [[nodiscard]] std::optional<OwnedBytes> read_beside(const std::string& name, std::uint64_t max_bytes) const;
+  [[nodiscard]] OpenFile open_beside(const std::string& name) const;
 
   [[nodiscard]] std::span<const std::byte> model() const noexcept { return files_.front().bytes.bytes(); }
   // The model first, then schema.toml if there is one, then external files in the order they were read.
@@ -55,12 +64,26 @@ class ModelFiles {
   [[nodiscard]] std::uint64_t total_bytes() const noexcept { return total_bytes_; }
   // The name of the single file as given ("ranker.onnx"); empty for a directory or bytes.
   [[nodiscard]] const std::string& single_file() const noexcept { return single_file_; }
+  // The model's directory, or the one its single file lies in; empty for bytes.
+  [[nodiscard]] const Fd& root() const noexcept { return root_; }
+  [[nodiscard]] const CryptoContext& crypto() const noexcept { return *crypto_; }
 
  private:
-  explicit ModelFiles(const ReadLimits& limits) : limits_(limits) {}
-  std::span<const std::byte> add(std::string name, const OpenFile& file, std::uint64_t max_bytes);
+  // A file on its way in.
+  struct Wanted {
+    std::string name;
+    OpenFile file;
+    std::uint64_t max_bytes = 0;
+  };
+
+  explicit ModelFiles(const ReadLimits& limits) : limits_(limits), crypto_(std::make_unique<CryptoContext>()) {}
+  [[nodiscard]] Wanted external(const std::string& name) const;
+  [[nodiscard]] const ModelFile* find(const std::string& name) const;
+  void add(std::vector<Wanted> wanted);
 
   ReadLimits limits_;
+  std::unique_ptr<CryptoContext> crypto_;
+  Expectation check_;
   Fd root_;  // empty for bytes
   std::string single_file_;
   std::vector<ModelFile> files_;

@@ -17,6 +17,8 @@ namespace anya::integrity {
 namespace {
 
 constexpr std::size_t kMaxNameBytes = 4096;
+// Small enough that a hash can follow close behind.
+constexpr std::size_t kPiece = std::size_t{512} << 10;
 constexpr int kOpenFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
 std::string errno_text(int error) {
@@ -95,6 +97,29 @@ OpenFile regular(Fd fd, const std::string& name) {
   return OpenFile{std::move(fd), static_cast<std::uint64_t>(info.st_size), name};
 }
 
+[[noreturn]] void throw_changed(const OpenFile& file, const char* how) {
+  throw Error(ErrorCode::kModelLoadError, "model file " + quoted(file.name) + " " + how +
+                                              " while it was read; it had " + std::to_string(file.size) +
+                                              " bytes when it was opened. Load it again when it is complete");
+}
+
+// How many bytes were there; 0 at the end.
+std::size_t read_at(const OpenFile& file, std::uint64_t offset, std::span<std::byte> into) {
+  while (true) {
+    const ssize_t got = ::pread(file.fd.get(), into.data(), into.size(), static_cast<off_t>(offset));
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (errno == EINTR) continue;
+    throw Error(ErrorCode::kModelLoadError,
+                "model file " + quoted(file.name) + " cannot be read: " + errno_text(errno));
+  }
+}
+
+// One read past the size that was promised: it must find the end there.
+void expect_end(const OpenFile& file) {
+  std::byte past_end{};
+  if (read_at(file, file.size, {&past_end, 1}) != 0) throw_changed(file, "grew");
+}
+
 }  // namespace
 
 Fd::~Fd() {
@@ -153,7 +178,7 @@ OpenFile open_named(const Fd& parent, const std::string& base) {
   throw_open_failure(base, errno);
 }
 
-OwnedBytes read_whole(const OpenFile& file, std::uint64_t max_bytes) {
+OwnedBytes read_whole(const OpenFile& file, std::uint64_t max_bytes, const ReadProgress& progress) {
   if (!file.fd) throw_open_failure(file.name, ENOENT);
   if (file.size > max_bytes) {
     throw Error(ErrorCode::kModelLoadError, "model file " + quoted(file.name) + " holds " + std::to_string(file.size) +
@@ -162,26 +187,27 @@ OwnedBytes read_whole(const OpenFile& file, std::uint64_t max_bytes) {
   OwnedBytes bytes(static_cast<std::size_t>(file.size));
   const std::span<std::byte> memory = bytes.writable();
   std::size_t done = 0;
-  std::byte past_end{};
-  while (true) {
-    const bool at_end = done == memory.size();
-    // One read past the size that was promised: it must find the end there.
-    void* into = at_end ? &past_end : memory.data() + done;
-    const std::size_t want = at_end ? 1 : std::min<std::size_t>(memory.size() - done, std::size_t{1} << 30);
-    const ssize_t got = ::pread(file.fd.get(), into, want, static_cast<off_t>(done));
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      throw Error(ErrorCode::kModelLoadError,
-                  "model file " + quoted(file.name) + " cannot be read: " + errno_text(errno));
-    }
-    if (got == 0 && at_end) return bytes;
-    if (got == 0 || at_end) {
-      throw Error(ErrorCode::kModelLoadError, "model file " + quoted(file.name) + (at_end ? " grew" : " shrank") +
-                                                  " while it was read; it had " + std::to_string(file.size) +
-                                                  " bytes when it was opened. Load it again when it is complete");
-    }
-    done += static_cast<std::size_t>(got);
+  while (done < memory.size()) {
+    const std::size_t got = read_at(file, done, memory.subspan(done, std::min(memory.size() - done, kPiece)));
+    if (got == 0) throw_changed(file, "shrank");
+    done += got;
+    if (progress) progress(memory, done);
   }
+  expect_end(file);
+  return bytes;
+}
+
+void read_pieces(const OpenFile& file, std::span<std::byte> buffer,
+                 const std::function<void(std::span<const std::byte>)>& take) {
+  std::uint64_t done = 0;
+  while (done < file.size) {
+    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), file.size - done));
+    const std::size_t got = read_at(file, done, buffer.subspan(0, want));
+    if (got == 0) throw_changed(file, "shrank");
+    take(buffer.subspan(0, got));
+    done += got;
+  }
+  expect_end(file);
 }
 
 }  // namespace anya::integrity

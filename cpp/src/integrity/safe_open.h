@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -62,7 +64,13 @@ OpenFile open_beneath(const Fd& root, const std::string& name, Resolver resolver
 OpenFile open_named(const Fd& parent, const std::string& base);
 
 // Reads it whole into memory of its own. Throws when it is larger than `max_bytes` (before memory is taken), or when
-// it has another size than it had when it was opened. Blocks on the disk.
-OwnedBytes read_whole(const OpenFile& file, std::uint64_t max_bytes);
+// it has another size than it had when it was opened. Blocks on the disk. `progress` is told how much of the memory is
+// filled, piece by piece.
+using ReadProgress = std::function<void(std::span<const std::byte> memory, std::size_t filled)>;
+OwnedBytes read_whole(const OpenFile& file, std::uint64_t max_bytes, const ReadProgress& progress = nullptr);
+
+// Reads it through `buffer`, which must not be empty, and hands each piece to `take`. Throws as read_whole does.
+void read_pieces(const OpenFile& file, std::span<std::byte> buffer,
+                 const std::function<void(std::span<const std::byte>)>& take);
 
 }  // namespace anya::integrity

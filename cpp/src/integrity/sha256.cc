@@ -67,4 +67,13 @@ std::string to_hex(std::span<const std::byte> bytes) {
   return text;
 }
 
+Digest from_hex(std::string_view hex) {
+  const auto nibble = [](char c) { return static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10); };
+  Digest digest{};
+  for (std::size_t i = 0; i < digest.size(); ++i) {
+    digest[i] = static_cast<std::byte>(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
+  }
+  return digest;
+}
+
 }  // namespace anya::integrity

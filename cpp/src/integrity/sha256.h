@@ -52,5 +52,6 @@ class Sha256 {
 
 [[nodiscard]] Digest sha256(const CryptoContext& context, std::span<const std::byte> bytes);
 [[nodiscard]] std::string to_hex(std::span<const std::byte> bytes);  // lower case
+[[nodiscard]] Digest from_hex(std::string_view hex);                 // REQUIRES: 64 lower-case digits
 
 }  // namespace anya::integrity

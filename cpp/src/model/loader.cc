@@ -7,37 +7,13 @@
 #include <utility>
 
 #include "base/text.h"
-#include "integrity/model_digest.h"
 #include "model/batch_axis.h"
 #include "model/row_check.h"
 #include "model/rule_book.h"
+#include "model/verified_model.h"
 
 namespace anya {
 namespace {
-
-integrity::ModelFiles read_model(const ModelSource& source, const LoadSeams& seams) {
-  if (source.path.empty()) return integrity::ModelFiles::from_bytes(source.bytes, seams.read);
-  return integrity::ModelFiles::from_path(source.path, seams.read);
-}
-
-// Reads every file of weights that the model names, once, and holds each tensor's place in it against its size.
-std::vector<NamedBytes> read_external(integrity::ModelFiles& files, const onnx::ModelWalk& walk) {
-  std::vector<NamedBytes> named;
-  for (const onnx::ExternalTensor& tensor : walk.external) {
-    const std::span<const std::byte> bytes = files.read_external(tensor.location);
-    const std::uint64_t length = tensor.length.value_or(tensor.needed.value_or(0));
-    if (tensor.offset > bytes.size() || length > bytes.size() - tensor.offset) {
-      throw Error(ErrorCode::kModelInvalid, "tensor " + quoted(tensor.tensor) + " takes " + std::to_string(length) +
-                                                " bytes at offset " + std::to_string(tensor.offset) + " of " +
-                                                quoted(tensor.location) + ", which holds " +
-                                                std::to_string(bytes.size()));
-    }
-    const bool known =
-        std::any_of(named.begin(), named.end(), [&](const NamedBytes& n) { return n.name == tensor.location; });
-    if (!known) named.push_back({tensor.location, bytes});
-  }
-  return named;
-}
 
 // The file's bytes are those that were verified; who reads them joins them with the options' rules.
 ModelRules rules_in_force(const integrity::ModelFiles& files, const ModelOptions& options) {
@@ -55,18 +31,15 @@ ModelRules rules_in_force(const integrity::ModelFiles& files, const ModelOptions
 // Everything from the bytes to an open session. The bytes are gone when it returns.
 onnx::ModelWalk open_model(const ModelSource& source, const ModelOptions& options, const OpenSession& open_session,
                            const LoadSeams& seams, LoadedModel* loaded) {
-  integrity::ModelFiles files = read_model(source, seams);
-  if (seams.verify_before_parse) seams.verify_before_parse(files);
-  onnx::ModelWalk walk = onnx::walk_model(files.model(), seams.walk);
-  const std::vector<NamedBytes> external = read_external(files, walk);
-  loaded->digest = integrity::model_digest(integrity::CryptoContext(), files.files());
-  loaded->file_bytes = files.total_bytes();
-  for (const integrity::ModelFile& file : files.files()) loaded->files.push_back(file.name);
-  if (seams.verify) seams.verify(files, loaded->digest);
-  loaded->rules = rules_in_force(files, options);
-  loaded->session = open_session(files.model(), external, options.session);
+  VerifiedModel model = verify_model_bytes(source, options, seams.read);
+  loaded->digest = std::move(model.verdict.digest);
+  loaded->signer = std::move(model.verdict.signer);
+  loaded->file_bytes = model.files.total_bytes();
+  for (const integrity::ModelFile& file : model.files.files()) loaded->files.push_back(file.name);
+  loaded->rules = rules_in_force(model.files, options);
+  loaded->session = open_session(model.files.model(), model.external, options.session);
   if (loaded->session == nullptr) throw Error(ErrorCode::kModelLoadError, "no session was opened");
-  return walk;
+  return std::move(model.walk);
 }
 
 // Why the model may not share runs by what the walk found, or "".
@@ -150,12 +123,12 @@ LoadedModel load_model(const ModelSource& source, const ModelOptions& options, c
   plan.wide_budget = seams.wide_check_milliseconds * 1'000'000;
   const Nanos before = clock.now();
   const RowCheck check = check_rows(*loaded.session, plan, clock);
-  loaded.warm_up_time = clock.now() - before;
   decide(options, axis, by_operator, shape_by_data, check, &loaded);
   if (loaded.batchable && loaded.warmed_up) {
     loaded.run_times = measure_run_times(*loaded.session, options.batching.max_batch_size,
                                          seams.run_times_milliseconds * 1'000'000, clock);
   }
+  loaded.warm_up_time = clock.now() - before;
   return loaded;
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::kOutOfMemory, "no memory to load the model");

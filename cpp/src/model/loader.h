@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One load, top to bottom: read once, walk, hash, open, warm up, decide whether rows may share a run.
+// One load, top to bottom: read once, verify, walk, open, warm up, decide whether rows may share a run.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,6 @@
 #include "anya/session.h"
 #include "integrity/model_files.h"
 #include "model/run_times.h"
-#include "onnx/wire_walk.h"
 
 namespace anya {
 
@@ -23,6 +22,7 @@ namespace anya {
 struct LoadedModel {
   std::unique_ptr<Session> session;
   std::string digest;              // identity of exactly the bytes that were parsed, lower-case hex
+  std::string signer;              // the id of the key whose signature was verified; "" for none
   std::vector<std::string> files;  // the names those bytes had
   ModelRules rules;                // in force: the options', or what was made of them and schema.toml
   std::uint64_t file_bytes = 0;
@@ -35,17 +35,12 @@ struct LoadedModel {
   bool repeats = true;                  // false: made-up rows were answered differently when asked again
   bool warmed_up = false;               // at least one run on made-up rows went well
   std::vector<MeasuredRun> run_times;   // what batches of made-up rows cost; empty where that was not measured
-  Nanos warm_up_time = 0;               // all of warm-up and check
+  Nanos warm_up_time = 0;               // all made-up runs
 };
 
-// What a load may be told beyond its model's options; tests and the trust check fill these.
+// What a load may be told beyond its model's options; tests fill these.
 struct LoadSeams {
   integrity::ReadLimits read;
-  onnx::WalkLimits walk;
-  // Called with what has been read so far (the model, schema.toml) before a byte of it is parsed; throws to refuse.
-  std::function<void(integrity::ModelFiles&)> verify_before_parse;
-  // Called with all files that will be parsed and their digest, before the session is opened; throws to refuse.
-  std::function<void(const integrity::ModelFiles&, const std::string& digest)> verify;
   // Warm-up and check together; a model that takes longer is terminated, loads unchecked and runs alone.
   std::int64_t max_warm_up_milliseconds = 30'000;
   // Of it, for trying batches of more than a few rows, about.

@@ -2,7 +2,10 @@
 #include "anya/model.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
+
+#include <sys/random.h>
 
 #include "model/checked_session.h"
 #include "model/model_impl.h"
@@ -18,7 +21,7 @@ Nanos nanos_of(double seconds) {
 
 Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, BatchingOptions batching,
                         const std::vector<MeasuredRun>& run_times, const Timeouts& timeouts,
-                        std::optional<BreakerOptions> breaker) {
+                        const std::optional<BreakerOptions>& breaker) {
   if (batching.queue_delay_target_microseconds == 0 && timeouts.usual != kNever) {
     batching.queue_delay_target_microseconds = std::max<std::int64_t>(1, timeouts.usual / 2000);
   }
@@ -29,7 +32,7 @@ Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, Batch
                        .name = info.name,
                        .one_shape = admission.one_shape(),
                        .run_times = {},
-                       .breaker = breaker};
+                       .standing = std::make_shared<Standing>(breaker)};
   for (const MeasuredRun& run : run_times) setup.run_times.emplace_back(run.rows, run.duration);
   return setup;
 }
@@ -43,6 +46,14 @@ Admission::Rules with_shapes(Admission::Rules rules, const RuleBook& book) {
 std::unique_ptr<Session> checked(std::unique_ptr<Session> session, RuleBook& book) {
   if (!book.checks_outputs()) return session;
   return std::make_unique<CheckedSession>(std::move(session), book);
+}
+
+std::array<std::uint64_t, 2> random_seed() {
+  std::array<std::uint64_t, 2> seed{};
+  if (getrandom(seed.data(), sizeof(seed), 0) != sizeof(seed)) {
+    throw Error(ErrorCode::kUnavailable, "the system gives no random bytes for the cache's seed");
+  }
+  return seed;
 }
 
 void expire(Request& request, Nanos now) {
@@ -66,16 +77,36 @@ Timeouts timeouts_of(const ModelOptions& options) {
 EngineShared::EngineShared(std::shared_ptr<const Clock> the_clock)
     : clock(std::move(the_clock)), timer(*clock, [this](Request& request) { expire(request, clock->now()); }) {}
 
+Opened::Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules)
+    : rules(model_rules, bare->schema()), session(checked(std::move(bare), rules)) {}
+
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
                   Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
-                  Timeouts the_timeouts, const ModelRules& model_rules, std::optional<BreakerOptions> breaker)
+                  Timeouts the_timeouts, const ModelRules& model_rules, const CacheOptions& cache_options,
+                  const std::optional<BreakerOptions>& breaker)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
-      rules(model_rules, the_session->schema()),
-      session(checked(std::move(the_session), rules)),
-      admission(session->schema(), with_shapes(std::move(admission_rules), rules)),
+      opened(std::make_shared<Opened>(std::move(the_session), model_rules)),
+      admission(opened->session->schema(), with_shapes(std::move(admission_rules), opened->rules)),
       timeouts(the_timeouts),
-      batcher(*session, *shared->clock, setup_of(info, admission, std::move(batching), run_times, timeouts, breaker)) {}
+      batcher(*opened->session, *shared->clock, setup_of(info, admission, batching, run_times, timeouts, breaker)) {
+  if (cache_options.capacity_bytes <= 0) return;
+  try {
+    cache = std::make_unique<AnswerCache>(cache_options, random_seed(), batcher, *shared->clock,
+                                          static_cast<std::size_t>(batching.max_queue_size));
+  } catch (...) {
+    batcher.close();
+    throw;
+  }
+}
+
+Model::Impl::Impl(TwinOf of)
+    : shared(of.model.shared),
+      info(of.model.info),
+      opened(of.model.opened),
+      admission(of.model.admission),
+      timeouts(of.model.timeouts),
+      batcher(*opened->session, *shared->clock, of.model.batcher.setup()) {}
 
 namespace {
 
@@ -98,6 +129,16 @@ Status check_terms(const Model::Impl& model, Request& request) noexcept {
   return {};
 }
 
+// As a rule nothing bars: two loads.
+Status check_standing(const Model::Impl& model) noexcept {
+  Standing& standing = model.batcher.standing();
+  return standing.may_be_barred() ? standing.barred(model.shared->clock->now()) : Status{};
+}
+
+Status check_queue(const Model::Impl& model, const Request& request) noexcept {
+  return model.batcher.lets_all_in() ? Status{} : model.batcher.check(request);
+}
+
 }  // namespace
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -111,46 +152,70 @@ Model::~Model() {
 }
 
 const ModelInfo& Model::info() const noexcept { return impl_->info; }
-const ModelSchema& Model::schema() const noexcept { return impl_->session->schema(); }
+const ModelSchema& Model::schema() const noexcept { return impl_->opened->session->schema(); }
 Nanos Model::now() const noexcept { return impl_->shared->clock->now(); }
 
 Status Model::admit(Request& request) noexcept {
   if (!impl_->shared->fork_guard.is_owner()) return Status::failure(ErrorCode::kUnavailable, Reason::kForked);
-  if (impl_->batcher.may_be_barred()) {
-    Status barred = impl_->batcher.barred();
-    if (!barred.ok()) {
-      impl_->batcher.count_refusal(barred.code);
-      return barred;
-    }
-  }
-  Status status = impl_->admission.check(request);
+  // With a cache the breaker and the queue are asked after it: see find_answer.
+  Status status = impl_->cache == nullptr ? check_standing(*impl_) : Status{};
+  if (status.ok()) status = impl_->admission.check(request);
   if (status.ok()) {
     request.accepted_at = now();
     // As a rule it has no terms and nobody waits.
     const bool has_terms = request.priority != 0 || request.timeout != kNever || impl_->timeouts.usual != kNever;
     if (has_terms) status = check_terms(*impl_, request);
-    if (!impl_->batcher.lets_all_in() && status.ok()) status = impl_->batcher.check(request);
+    if (impl_->cache == nullptr && status.ok()) status = check_queue(*impl_, request);
   }
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return status;
 }
 
-bool Model::checks_values(std::size_t input) const noexcept { return impl_->rules.checks_values(input); }
+bool Model::has_cache() const noexcept { return impl_->cache != nullptr; }
+
+Status Model::find_answer(Request& request, Caching caching) noexcept {
+  if (impl_->cache == nullptr || caching == Caching::kLater) return {};
+  if (caching != Caching::kBypass) impl_->cache->look_up(request, caching == Caching::kFresh);
+  if (request.ended()) return {};
+  Status status = check_standing(*impl_);
+  if (status.ok()) status = check_queue(*impl_, request);
+  if (status.ok() || impl_->cache->answer_instead(request, status)) return {};
+  impl_->batcher.count_refusal(status.code);
+  return status;
+}
+
+bool Model::join(Request& request, bool watch_deadlines) noexcept {
+  if (impl_->cache == nullptr || !impl_->cache->join(request)) return false;
+  if (watch_deadlines && request.deadline != kNever) impl_->shared->timer.watch(request);
+  return true;
+}
+
+bool Model::last_good(Request& request, Nanos max_age) noexcept {
+  return impl_->cache != nullptr && impl_->cache->last_good(request, max_age);
+}
+
+void Model::give_up(Request& request) noexcept { impl_->cache->give_up(request); }
+
+void Model::clear_cache() noexcept {
+  if (impl_->cache != nullptr) impl_->cache->clear();
+}
+
+bool Model::checks_values(std::size_t input) const noexcept { return impl_->opened->rules.checks_values(input); }
 
 TextLimits Model::text_limits(std::size_t input) const noexcept {
-  TextLimits limits = impl_->rules.text_limits(input);
+  TextLimits limits = impl_->opened->rules.text_limits(input);
   limits.max_request_bytes = impl_->admission.rules().max_request_bytes;
   return limits;
 }
 
 Status Model::check_values(std::size_t input, const TensorView& view, void* to, std::uint64_t* changed) noexcept {
-  Status status = impl_->rules.check_input(input, view, to, changed);
+  Status status = impl_->opened->rules.check_input(input, view, to, changed);
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return status;
 }
 
 void Model::count_normalized(std::size_t input, std::uint64_t strings) noexcept {
-  impl_->rules.count_sanitized(input, strings);
+  impl_->opened->rules.count_sanitized(input, strings);
 }
 
 bool Model::run_here(Request& request) noexcept {
@@ -164,8 +229,8 @@ bool Model::run_here(Request& request) noexcept {
 
 Status Model::rehearse(Request& request) noexcept {
   try {
-    const std::unique_ptr<RunControl> control = impl_->session->make_run_control();
-    return impl_->session->run(*control, request.inputs, request.output_indices, request.outputs);
+    const std::unique_ptr<RunControl> control = impl_->opened->session->make_run_control();
+    return impl_->opened->session->run(*control, request.inputs, request.output_indices, request.outputs);
   } catch (const std::exception& error) {
     return Status::with_text(ErrorCode::kOutOfMemory, error.what());
   }
@@ -197,25 +262,68 @@ ModelStats Model::stats() const {
   ModelStats stats;
   stats.name = impl_->info.name;
   stats.version = impl_->info.version;
+  stats.tensors = impl_->opened->rules.read();
+  MutexLock lock(impl_->mutex);  // a twin's counts are in one of the two places
   impl_->batcher.read(stats);
-  stats.tensors = impl_->rules.read();
+  for (const auto& twin : impl_->twins) add(stats, twin->stats());
+  add(stats, impl_->of_past_twins);
+  if (impl_->cache != nullptr) stats.cache = impl_->cache->stats();
   return stats;
 }
 
 bool Model::turns_away() noexcept {
-  if (!impl_->batcher.may_be_barred()) return false;
-  const Status status = impl_->batcher.barred();
+  if (impl_->cache != nullptr) return false;
+  const Status status = check_standing(*impl_);
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
   return !status.ok();
 }
-std::optional<CircuitStats> Model::circuit() const { return impl_->batcher.circuit(); }
-bool Model::failed() const noexcept { return impl_->batcher.failed(); }
-std::uint64_t Model::succeeded() const noexcept { return impl_->batcher.succeeded(); }
+std::optional<CircuitStats> Model::circuit() const { return impl_->batcher.standing().circuit(now()); }
+bool Model::failed() const noexcept { return impl_->batcher.standing().failed(); }
+std::uint64_t Model::succeeded() const noexcept {
+  MutexLock lock(impl_->mutex);
+  std::uint64_t sum = impl_->batcher.succeeded() + impl_->of_past_twins.ended[0];
+  for (const auto& twin : impl_->twins) sum += twin->succeeded();
+  return sum;
+}
 Nanos Model::expected_run() const noexcept { return impl_->batcher.expected_run(); }
-bool Model::inject(std::shared_ptr<const Faults> faults) { return impl_->batcher.inject(std::move(faults)); }
+bool Model::inject(std::shared_ptr<const Faults> faults) { return impl_->batcher.standing().inject(std::move(faults)); }
 
-void Model::reset_run_times() noexcept { impl_->batcher.reset_run_times(); }
+void Model::reset_run_times() noexcept {
+  impl_->batcher.reset_run_times();
+  MutexLock lock(impl_->mutex);
+  for (const auto& twin : impl_->twins) twin->reset_run_times();
+}
 
-void Model::close() noexcept { impl_->batcher.close(); }
+std::shared_ptr<Model> Model::make_twin() {
+  auto twin = std::make_shared<Model>(std::make_unique<Impl>(Impl::TwinOf{*impl_}));
+  MutexLock lock(impl_->mutex);
+  if (impl_->closed) {
+    throw Error(ErrorCode::kUnavailable,
+                "model '" + impl_->info.name + ":" + impl_->info.version + "' is being unloaded");
+  }
+  impl_->twins.push_back(twin);
+  return twin;
+}
+
+void Model::end_twin(const std::shared_ptr<Model>& twin) noexcept {
+  twin->close();
+  MutexLock lock(impl_->mutex);
+  if (std::erase(impl_->twins, twin) == 0) return;  // somebody else was quicker
+  ModelStats counts = twin->stats();
+  counts.instances = 0;
+  add(impl_->of_past_twins, counts);
+}
+
+void Model::close() noexcept {
+  std::vector<std::shared_ptr<Model>> twins;
+  {
+    MutexLock lock(impl_->mutex);
+    impl_->closed = true;
+    twins = impl_->twins;
+  }
+  for (const auto& twin : twins) end_twin(twin);
+  impl_->batcher.close();
+  if (impl_->cache != nullptr) impl_->cache->close();
+}
 
 }  // namespace anya

@@ -10,10 +10,13 @@
 #include "anya/clock.h"
 #include "anya/model.h"
 #include "anya/session.h"
+#include "anya/stats.h"
 #include "base/fork_guard.h"
+#include "base/mutex.h"
 #include "batching/batcher.h"
 #include "batching/deadline_timer.h"
 #include "model/admission.h"
+#include "model/answer_cache.h"
 #include "model/rule_book.h"
 #include "model/run_times.h"
 
@@ -35,18 +38,37 @@ struct Timeouts {
 };
 Timeouts timeouts_of(const ModelOptions& options);
 
+// What a model and its twins have in common: the session, and the rules that it and its inputs are held to.
+struct Opened {
+  Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules);
+
+  RuleBook rules;
+  const std::unique_ptr<Session> session;
+};
+
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
        Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
-       Timeouts timeouts = {}, const ModelRules& model_rules = {}, std::optional<BreakerOptions> breaker = {});
+       Timeouts timeouts = {}, const ModelRules& model_rules = {}, const CacheOptions& cache = {},
+       const std::optional<BreakerOptions>& breaker = {});
+  struct TwinOf {
+    const Impl& model;
+  };
+  explicit Impl(TwinOf of);  // a queue and instances of its own, on the same session
 
   const std::shared_ptr<EngineShared> shared;
   const ModelInfo info;
-  RuleBook rules;
-  const std::unique_ptr<Session> session;
+  const std::shared_ptr<Opened> opened;
   const Admission admission;
   const Timeouts timeouts;
-  Batcher batcher;  // last: its threads end before what they use
+
+  mutable Mutex mutex;
+  std::vector<std::shared_ptr<Model>> twins GUARDED_BY(mutex);
+  ModelStats of_past_twins GUARDED_BY(mutex);
+  bool closed GUARDED_BY(mutex) = false;
+
+  std::unique_ptr<AnswerCache> cache;  // null: none was asked for
+  Batcher batcher;                     // last: its threads end before what they use
 };
 
 }  // namespace anya

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.h"
+
 namespace anya::onnx {
 namespace {
 
@@ -54,6 +56,7 @@ constexpr std::array kForbidden = {
     Name{kMicrosoft, "EPContext"},
     Name{kMicrosoft, "PyOp"},
     Name{kMicrosoft, "PythonOp"},
+    Name{kMicrosoft, "Snpe"},
 };
 
 template <std::size_t N>
@@ -78,6 +81,20 @@ std::optional<RowCoupling> row_coupling(const NodeFacts& node) {
 bool is_random(std::string_view domain, std::string_view type) noexcept { return among(kRandom, domain, type); }
 
 bool is_forbidden(std::string_view domain, std::string_view type) noexcept { return among(kForbidden, domain, type); }
+
+std::string allow_list_fault(const WalkLimits& limits, std::string_view domain, std::string_view type) {
+  const auto listed = [](const std::vector<std::string>& all, std::string_view one) {
+    return all.empty() || std::find(all.begin(), all.end(), one) != all.end();
+  };
+  const std::string name = full_name(domain, type);
+  const std::string_view named = domain.empty() ? std::string_view("ai.onnx") : domain;
+  if (!listed(limits.domains, named)) {
+    return "the model has the operator " + quoted(name, 80) + ", and operators of " + quoted(named, 80) +
+           " are not allowed (ModelLimits.domains)";
+  }
+  if (listed(limits.operators, name)) return {};
+  return "the model has the operator " + quoted(name, 80) + ", which is not allowed (ModelLimits.operators)";
+}
 
 std::string full_name(std::string_view domain, std::string_view type) {
   std::string name(domain);

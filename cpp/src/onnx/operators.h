@@ -29,6 +29,9 @@ bool is_random(std::string_view domain, std::string_view type) noexcept;
 // True for an operator that would run foreign code or open a file by itself: such a model is refused.
 bool is_forbidden(std::string_view domain, std::string_view type) noexcept;
 
+// Why an operator is not on the lists of what is allowed, or "".
+std::string allow_list_fault(const WalkLimits& limits, std::string_view domain, std::string_view type);
+
 // "Relu", "com.microsoft.QAttention"
 std::string full_name(std::string_view domain, std::string_view type);
 

@@ -117,10 +117,15 @@ class Walk {
   void function(Bytes bytes, const Place& place) {
     std::size_t nodes = 0;
     std::size_t attributes = 0;
+    std::string_view name;
+    std::string_view domain;
     each_field(bytes, place, [&](const Field& field) {
+      if (field.number == 1) name = text(field, place);
       if (field.number == 7) node(message(field, place), {&place, "node", nodes++}, 1);
+      if (field.number == 10) domain = own_domain(text(field, place));
       if (field.number == 11) attribute(message(field, place), {&place, "attribute", attributes++}, 1, nullptr);
     });
+    functions_.emplace(domain, name);
   }
 
   void graph(Bytes bytes, const Place& place, std::size_t depth, bool top) {
@@ -326,6 +331,9 @@ class Walk {
 
   ModelWalk finish() {
     for (const auto& [key, count] : ops_) {
+      // A function of the model is what its nodes are.
+      const std::string fault = functions_.contains(key) ? "" : allow_list_fault(limits_, key.first, key.second);
+      if (!fault.empty()) throw_invalid(fault);
       walk_.ops.push_back({std::string(key.first), std::string(key.second), count});
     }
     for (auto& [op, coupling] : couplings_) walk_.row_coupling_ops.push_back(std::move(coupling));
@@ -340,6 +348,7 @@ class Walk {
   const WalkLimits& limits_;
   ModelWalk walk_;
   std::map<std::pair<std::string_view, std::string_view>, std::uint64_t> ops_;
+  std::set<std::pair<std::string_view, std::string_view>> functions_;  // domain, name
   std::map<std::string, RowCoupling> couplings_;
   std::set<std::string> randoms_;
   std::set<std::string_view> dropout_switches_;

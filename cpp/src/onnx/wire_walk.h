@@ -18,6 +18,9 @@ struct WalkLimits {
   std::uint64_t max_nodes = 1'000'000;
   std::uint64_t max_tensor_bytes = std::uint64_t{64} << 30;  // all tensors together, external ones included
   std::size_t max_external_tensors = 200'000;
+  // Empty: any.
+  std::vector<std::string> domains;    // operators are of these ("ai.onnx" is ONNX's own), or the model's own functions
+  std::vector<std::string> operators;  // and are these alone, "Relu", "com.microsoft.Gelu"; empty: any of the domains
 };
 
 struct OpsetImport {

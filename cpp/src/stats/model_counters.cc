@@ -20,7 +20,42 @@ HistogramSnapshot empty(const std::array<double, N>& edges) {
   return {{edges.begin(), edges.end()}, std::vector<std::uint64_t>(N + 1), 0.0};
 }
 
+template <typename Counts>
+void add_each(Counts& sum, const Counts& more) {
+  for (std::size_t i = 0; i < more.size(); ++i) sum[i] += more[i];
+}
+
+void add(HistogramSnapshot& sum, const HistogramSnapshot& more) {
+  if (more.edges.empty()) return;  // of nothing
+  if (sum.edges.empty()) {
+    sum = more;
+    return;
+  }
+  add_each(sum.counts, more.counts);
+  sum.sum += more.sum;
+}
+
 }  // namespace
+
+void add(ModelStats& sum, const ModelStats& more) {
+  sum.accepted += more.accepted;
+  add_each(sum.ended, more.ended);
+  add_each(sum.refused, more.refused);
+  sum.in_flight += more.in_flight;
+  sum.queue_depth += more.queue_depth;
+  sum.instances += more.instances;
+  sum.instances_busy += more.instances_busy;
+  sum.batches += more.batches;
+  sum.rows += more.rows;
+  sum.in_place += more.in_place;
+  sum.splits += more.splits;
+  sum.terminated_runs += more.terminated_runs;
+  sum.stuck_runs += more.stuck_runs;
+  add(sum.request_duration, more.request_duration);
+  add(sum.queue_duration, more.queue_duration);
+  add(sum.compute_duration, more.compute_duration);
+  add(sum.batch_size, more.batch_size);
+}
 
 ModelCounters::ModelCounters() : shards_(new Shard[kShards]) {
   static_assert(kShards == 8, "shard() shifts to 3 bits");

@@ -51,9 +51,8 @@ struct AtomicCounts {
 };
 
 // Relaxed everywhere in this file: each word stands for itself, nothing else is published through it.
-std::uint32_t taken(Count& count) noexcept {
-  return count.load(std::memory_order_relaxed) == 0 ? 0 : count.exchange(0, std::memory_order_relaxed);
-}
+std::uint32_t read(const Count& count) noexcept { return count.load(std::memory_order_relaxed); }
+void reset(Count& count) noexcept { count.store(0, std::memory_order_relaxed); }
 void add(Count& count) noexcept { count.fetch_add(1, std::memory_order_relaxed); }
 
 }  // namespace
@@ -158,26 +157,42 @@ bool RolloutTally::count(Arm arm, std::size_t kind, std::uint64_t key, bool bad,
   return is_new;
 }
 
-RolloutTally::Block RolloutTally::take(std::uint64_t window) {
-  Region::Window& from = region_->windows[window % kWindows];
+RolloutTally::Block RolloutTally::look(std::uint64_t window) const {
+  const Region::Window& from = region_->windows[window % kWindows];
   Block block;
   for (std::size_t arm = 0; arm < kArms; ++arm) {
     for (std::size_t kind = 0; kind < kKinds; ++kind) {
-      AtomicCounts& counts = from.counts[arm][kind];
-      block.counts[arm][kind] = {taken(counts.units), taken(counts.bad), taken(counts.at_risk),
-                                 taken(counts.first_bad)};
+      const AtomicCounts& counts = from.counts[arm][kind];
+      block.counts[arm][kind] = {read(counts.units), read(counts.bad), read(counts.at_risk), read(counts.first_bad)};
     }
   }
-  block.untracked = taken(from.untracked);
+  block.untracked = read(from.untracked);
   for (std::size_t stratum = 0; stratum < kStrata; ++stratum) {
-    if (taken(from.strata[stratum]) == 0) continue;
+    if (read(from.strata[stratum]) == 0) continue;
     Durations& durations = block.durations.emplace_back();
     durations.stratum = static_cast<std::uint32_t>(stratum);
     for (std::size_t arm = 0; arm < kArms; ++arm) {
-      for (std::size_t at = 0; at < kDurations; ++at) durations.runs[arm][at] = taken(from.durations[stratum][arm][at]);
+      for (std::size_t at = 0; at < kDurations; ++at) durations.runs[arm][at] = read(from.durations[stratum][arm][at]);
     }
   }
   return block;
+}
+
+void RolloutTally::clear(std::uint64_t window) noexcept {
+  Region::Window& old = region_->windows[window % kWindows];
+  for (auto& kinds : old.counts) {
+    for (AtomicCounts& counts : kinds) {
+      for (Count* count : {&counts.units, &counts.bad, &counts.at_risk, &counts.first_bad}) reset(*count);
+    }
+  }
+  reset(old.untracked);
+  for (std::size_t stratum = 0; stratum < kStrata; ++stratum) {
+    if (read(old.strata[stratum]) == 0) continue;
+    reset(old.strata[stratum]);
+    for (auto& runs : old.durations[stratum]) {
+      for (Count& count : runs) reset(count);
+    }
+  }
 }
 
 }  // namespace anya

@@ -76,6 +76,13 @@ void Request::reset() noexcept {
   accepted_at = 0;
   leave_at = kNever;
   breaker_tag = 0;
+  only_fresh = false;
+  watcher = nullptr;
+  key.reset();
+  flight.reset();
+  by_other = false;
+  answer.reset();
+  stale_age = -1;
   status = Status{};
   started_at = 0;
   ended_at = 0;

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import AnyaError
-from . import _bench, _infer, _inspect, _plan
+from . import _bench, _infer, _inspect, _keygen, _plan, _registry, _sign, _verify
 from ._parser import Parser, VersionAction
 from ._text import CliError, one_line
 
@@ -21,12 +21,13 @@ __all__ = ["main"]
 DONE, VERDICT_NO, NOT_DONE = 0, 1, 2
 
 _COMMANDS = {"inspect": _inspect, "infer": _infer, "bench": _bench, "plan": _plan}
+_COMMANDS |= {"keygen": _keygen, "sign": _sign, "verify": _verify, "registry": _registry}
 
 
 def _build_parser() -> Parser:
     parser = Parser(
         prog="anya-engine",
-        description="Look at a model, run it on data, measure it, plan: through the engine that a service would embed.",
+        description="Look at a model, run, measure, sign it, plan: through the engine that a service would embed.",
         epilog="exit status: 0 done, 1 the verdict is no, 2 it could not be done",
     )
     parser.add_argument("--version", action=VersionAction, help="print the version and exit")

@@ -76,16 +76,18 @@ TEST(DeadlineTimer, OwnsWhatItWatchesAtOnce) {
   const Watchdog watchdog("many short waits", std::chrono::seconds(60));
   CountingOwner owner;
   const SteadyClock clock;
-  std::vector<std::unique_ptr<ValueRequest>> requests;
-  for (int i = 0; i < 2000; ++i) {
-    requests.push_back(due(owner, clock.now() + 50 * kMillisecond));
-    requests.back()->leave_at = clock.now();
+  for (int round = 0; round < 10; ++round) {
+    std::vector<std::unique_ptr<ValueRequest>> requests;
+    for (int i = 0; i < 1000; ++i) {
+      requests.push_back(due(owner, clock.now() + 100 * kMillisecond));
+      requests.back()->leave_at = clock.now();
+    }
+    DeadlineTimer timer(clock, [&](Request& request) {
+      if (clock.now() >= request.deadline) end(request);
+    });
+    for (const auto& request : requests) timer.watch(*request);
+    for (const auto& request : requests) EXPECT_EQ(request->wait(anya::kNever), Request::Wait::kEnded);
   }
-  DeadlineTimer timer(clock, [&](Request& request) {
-    if (clock.now() >= request.deadline) end(request);
-  });
-  for (const auto& request : requests) timer.watch(*request);
-  for (const auto& request : requests) EXPECT_EQ(request->wait(anya::kNever), Request::Wait::kEnded);
 }
 
 // The end of its time in the queue comes first; whoever has left the queue by then is looked at again at the deadline.
@@ -93,22 +95,23 @@ TEST(DeadlineTimer, LooksAtARequestAtTheEndOfItsTimeInTheQueueAndAtItsDeadline) 
   const Watchdog watchdog("two looks", std::chrono::seconds(20));
   CountingOwner owner;
   const SteadyClock clock;
-  const auto request = due(owner, clock.now() + 4 * kMillisecond);
+  const auto request = due(owner, clock.now() + 20 * kMillisecond);
   request->leave_at = clock.now() + kMillisecond;
   const auto queued = due(owner, anya::kNever);
   queued->leave_at = clock.now() + 2 * kMillisecond;
   std::vector<Nanos> looks;
   DeadlineTimer timer(clock, [&](Request& seen) {
-    if (&seen == request.get()) looks.push_back(clock.now());
-    if (&seen == queued.get() || looks.size() == 2) end(seen);
+    const Nanos now = clock.now();
+    if (&seen == request.get()) looks.push_back(now);
+    if (&seen == queued.get() || now >= request->deadline) end(seen);
   });
   timer.watch(*request);
   timer.watch(*queued);
   EXPECT_EQ(queued->wait(anya::kNever), Request::Wait::kEnded);
   EXPECT_EQ(request->wait(anya::kNever), Request::Wait::kEnded);
-  EXPECT_EQ(looks.size(), 2u);
-  EXPECT_GE(looks[0], request->leave_at);
-  EXPECT_GE(looks[1], request->deadline);
+  EXPECT_GE(looks.front(), request->leave_at);
+  EXPECT_GE(looks.back(), request->deadline);
+  EXPECT_EQ(looks.size(), looks.front() < request->deadline ? 2u : 1u);  // one: a machine that stood still for long
 }
 
 TEST(DeadlineTimer, ExpiresInTheOrderOfDeadlines) {

@@ -14,6 +14,7 @@ using anya::ErrorCode;
 using anya::integrity::CryptoContext;
 using anya::integrity::model_digest;
 using anya::integrity::ModelFiles;
+using anya::integrity::read_whole;
 using anya::integrity::ReadLimits;
 using anya::test::TempDir;
 
@@ -58,9 +59,9 @@ TEST(ModelFiles, ASingleFileFindsItsWeightsInItsOwnFolder) {
   EXPECT_EQ(files.single_file(), "ranker.onnx");
   EXPECT_EQ(text_of(files.read_external("ranker.bin")), "weights");
   EXPECT_EQ(files.files().size(), 2u);  // no schema.toml: a single file has none
-  EXPECT_FALSE(files.read_beside("ranker.onnx.sig", 100).has_value());
+  EXPECT_FALSE(static_cast<bool>(files.open_beside("ranker.onnx.sig").fd));
   dir.write("ranker.onnx.sig", "signature");
-  EXPECT_EQ(text_of(files.read_beside("ranker.onnx.sig", 100)->bytes()), "signature");
+  EXPECT_EQ(text_of(read_whole(files.open_beside("ranker.onnx.sig"), 100).bytes()), "signature");
   EXPECT_EQ(files.files().size(), 2u);
 }
 
@@ -128,7 +129,7 @@ TEST(ModelFiles, BytesAreCopiedAndHaveNoOtherFiles) {
   given = "other";
   EXPECT_EQ(text_of(files.model()), "graph");
   EXPECT_ERROR(ErrorCode::kModelInvalid, files.read_external("w.bin"));
-  EXPECT_FALSE(files.read_beside("model.sig", 100).has_value());
+  EXPECT_FALSE(static_cast<bool>(files.open_beside("model.sig").fd));
   EXPECT_EQ(ModelFiles::from_bytes({}).model().size(), 0u);
 }
 
@@ -190,4 +191,40 @@ TEST(ModelDigest, BindsNamesAndTheOrderOfReadingDoesNotMatter) {
   swapped.read_external("a.bin");
   swapped.read_external("b.bin");
   EXPECT_NE(digest, model_digest(context, swapped.files()));
+}
+
+TEST(ModelFiles, ReadsManyLargeFilesAtOnceAndHashesEachAsItIs) {
+  const TempDir dir;
+  dir.write("m/model.onnx", "graph");
+  std::vector<std::string> names;
+  for (int i = 0; i < 9; ++i) {
+    names.push_back("w" + std::to_string(i));
+    // Around the sizes at which another thread begins to hash, and at which one read becomes two.
+    dir.write("m/" + names.back(),
+              std::string((std::size_t{1} << (18 + i % 6)) + static_cast<std::size_t>(i) - 4, 'a'));
+  }
+  ModelFiles files = ModelFiles::from_path(dir / "m");
+  files.read_externals(names);
+  const CryptoContext context;
+  ASSERT_EQ(files.files().size(), 10u);
+  for (const auto& file : files.files()) {
+    EXPECT_TRUE(file.sha256 == anya::integrity::sha256(context, file.bytes.bytes()));
+  }
+  EXPECT_EQ(files.files()[3].name, "w2");  // in the order in which they were named
+}
+
+TEST(ModelFiles, WhatIsExpectedHoldsForFilesReadBeforeAndAfter) {
+  const TempDir dir;
+  dir.write("m/model.onnx", "graph");
+  dir.write("m/w", "weights");
+  ModelFiles files = ModelFiles::from_path(dir / "m");
+  const auto refuse = [](const char* name) {
+    return [name](const anya::integrity::ModelFile& file) {
+      if (file.name == name) throw Error(ErrorCode::kHashMismatch, "no");
+    };
+  };
+  EXPECT_ERROR(ErrorCode::kHashMismatch, files.expect(refuse("model.onnx")));
+  files.expect(refuse("w"));
+  EXPECT_ERROR(ErrorCode::kHashMismatch, files.read_external("w"));
+  EXPECT_EQ(files.files().size(), 1u);
 }

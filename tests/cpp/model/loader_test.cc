@@ -8,6 +8,7 @@
 #include <limits>
 #include <thread>
 
+#include "anya/trust.h"
 #include "support/check.h"
 #include "support/fake_session.h"
 #include "support/temp_dir.h"
@@ -351,27 +352,37 @@ TEST(Loader, ExternalWeightsComeFromWhatWasReadAndAreInTheDigest) {
   EXPECT_ERROR(ErrorCode::kModelLoadError, load_model({dir / "m", {}}, {}, open, clock));
 }
 
-TEST(Loader, NothingIsParsedBeforeTheFirstCheckNorOpenedBeforeTheSecond) {
+TEST(Loader, NothingIsParsedBeforeItsSignatureIsGoodNorOpenedBeforeTheWholeIs) {
   bool opened = false;
   const auto open = [&](auto, auto, const auto&) -> std::unique_ptr<anya::Session> {
     opened = true;
     return nullptr;
   };
   const anya::SteadyClock clock;
-  LoadSeams seams;
+  const anya::test::TempDir dir;
+  anya::generate_key(dir / "k", "P-256", "");
+  anya::ModelOptions options;
+  anya::TrustOptions trust;
+  trust.mode = "signature";
+  trust.keys = {dir / "k.pub"};
+  options.trust = std::make_shared<anya::Trust>(trust, [] { return std::int64_t{0}; });
+  std::vector<ErrorCode> verdicts;
+  options.on_verdict = [&](const anya::TrustVerdict& verdict) { verdicts.push_back(verdict.code); };
   // Garbage: had it been parsed first, the code would be kModelInvalid.
-  seams.verify_before_parse = [](auto&) { throw Error(ErrorCode::kSignatureMissing, "no signature"); };
-  const std::string garbage = "garbage";
-  EXPECT_ERROR(ErrorCode::kSignatureMissing, load_model({{}, as_span(garbage)}, {}, open, clock, seams));
-  seams.verify_before_parse = nullptr;
-  seams.verify = [](const auto& files, const std::string& digest) {
-    EXPECT_EQ(files.files().size(), 1u);
-    EXPECT_EQ(digest.size(), 64u);
-    throw Error(ErrorCode::kRevoked, "revoked");
-  };
+  dir.write("m/model.onnx", "garbage");
+  EXPECT_ERROR(ErrorCode::kSignatureMissing, load_model({dir / "m", {}, "m"}, options, open, clock));
+  anya::sign_model(dir / "m", dir / "k", "");
+  EXPECT_ERROR(ErrorCode::kModelInvalid, load_model({dir / "m", {}, "m"}, options, open, clock));
   const Wire model = wire::model(wire::add_graph());
-  EXPECT_ERROR(ErrorCode::kRevoked, load_model({{}, model.span()}, {}, open, clock, seams));
+  dir.write("m/model.onnx", {reinterpret_cast<const char*>(model.span().data()), model.span().size()});
+  EXPECT_ERROR(ErrorCode::kHashMismatch, load_model({dir / "m", {}, "m"}, options, open, clock));
+  anya::sign_model(dir / "m", dir / "k", "");
+  dir.write("m/extra", "");
+  EXPECT_ERROR(ErrorCode::kUnsignedFile, load_model({dir / "m", {}, "m"}, options, open, clock));
   EXPECT_FALSE(opened);
-  EXPECT_ERROR(ErrorCode::kModelInvalid, load_model({{}, as_span(garbage)}, {}, open, clock));
-  EXPECT_ERROR(ErrorCode::kModelLoadError, load_model({{}, model.span()}, {}, open, clock));  // a null session
+  anya::sign_model(dir / "m", dir / "k", "");
+  EXPECT_ERROR(ErrorCode::kModelLoadError, load_model({dir / "m", {}, "m"}, options, open, clock));  // a null session
+  EXPECT_TRUE(opened);
+  EXPECT_EQ(verdicts, (std::vector<ErrorCode>{ErrorCode::kSignatureMissing, ErrorCode::kModelInvalid,
+                                              ErrorCode::kHashMismatch, ErrorCode::kUnsignedFile, ErrorCode::kOk}));
 }

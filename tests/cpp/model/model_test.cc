@@ -3,7 +3,10 @@
 // The door of a loaded model: deadlines at admission, who may run here, refusals counted, outcomes from outside.
 #include "anya/model.h"
 
+#include <atomic>
 #include <memory>
+#include <numeric>
+#include <thread>
 
 #include "model/model_impl.h"
 #include "support/check.h"
@@ -259,4 +262,95 @@ TEST(Model, AWatchedRequestEndsAtItsDeadlineWhileTheModelIsStuck) {
   EXPECT_EQ(watched.wait(anya::kNever), Request::Wait::kEnded);
   EXPECT_EQ(watched.status.code, ErrorCode::kDeadlineExceeded);
   EXPECT_EQ(watched.status.reason, Reason::kExpired);
+}
+
+// What is asked of a twin does not wait for those who asked the model; both run the same session, and the model's
+// counters have each request once, before and after the twin's end.
+TEST(Model, ATwinHasAQueueOfItsOwnAndTheModelsCounts) {
+  const Watchdog watchdog("a twin of a stuck model");
+  Rig rig;
+  Status refusal;
+  rig.turnstile.shut();
+  ValueRequest& stuck = rig.admitted();
+  EXPECT_EQ(rig.enqueue(stuck, refusal), 1u);
+  rig.turnstile.wait_for(1);
+  EXPECT_EQ(rig.enqueue(rig.admitted(), refusal), 1u);  // waits
+  const std::shared_ptr<Model> twin = rig.model->make_twin();
+  EXPECT_EQ(twin->info().version, "1");
+  EXPECT_EQ(twin->waiting(), 0u);
+  ValueRequest& quick = rig.request();
+  EXPECT_TRUE(twin->admit(quick).ok());
+  std::thread caller([&] { EXPECT_TRUE(twin->run_here(quick)); });
+  rig.turnstile.wait_for(2);  // of one instance each
+  const anya::ModelStats during = rig.model->stats();
+  EXPECT_EQ(during.accepted, 3u);
+  EXPECT_EQ(during.in_flight, 3u);
+  EXPECT_EQ(during.queue_depth, 1u);
+  EXPECT_EQ(during.instances, 2u);
+  EXPECT_EQ(during.instances_busy, 2u);
+  rig.turnstile.open();
+  caller.join();
+  EXPECT_TRUE(quick.is_right());
+  rig.model->end_twin(twin);
+  rig.model->end_twin(twin);  // once is enough
+  EXPECT_EQ(twin->admit(rig.request()).code, ErrorCode::kUnavailable);
+  rig.model->close();
+  const anya::ModelStats after = rig.model->stats();
+  EXPECT_EQ(after.accepted, 3u);
+  EXPECT_EQ(after.ended[0], 3u);
+  EXPECT_EQ(after.in_flight, 0u);
+  EXPECT_EQ(after.instances, 1u);
+  EXPECT_EQ(after.request_duration.counts.size(), during.request_duration.counts.size());
+  EXPECT_EQ(std::accumulate(after.request_duration.counts.begin(), after.request_duration.counts.end(), 0u), 3u);
+}
+
+// The model's end is its twin's: what the twin had accepted is answered first. Afterwards there is no twin to be had.
+TEST(Model, ATwinEndsWithItsModel) {
+  const Watchdog watchdog("closing a model with a twin");
+  Rig rig;
+  Status refusal;
+  const std::shared_ptr<Model> twin = rig.model->make_twin();
+  ValueRequest& last = rig.request();
+  EXPECT_TRUE(twin->admit(last).ok());
+  Request* only = &last;
+  EXPECT_EQ(twin->enqueue({&only, 1}, false, refusal), 1u);
+  rig.model->close();
+  EXPECT_TRUE(last.ended());
+  EXPECT_TRUE(last.is_right());
+  EXPECT_EQ(twin->admit(rig.request()).code, ErrorCode::kUnavailable);
+  EXPECT_EQ(rig.model->stats().ended[0], 1u);
+  EXPECT_ERROR(ErrorCode::kUnavailable, static_cast<void>(rig.model->make_twin()));
+}
+
+// Twins come and go while others ask them and read the counters: every request is answered, and counted once.
+TEST(Model, TwinsComeAndGoWhileTheyAreAsked) {
+  const Watchdog watchdog("twins under load");
+  Rig rig;
+  constexpr int kTwins = 20;
+  constexpr int kEach = 30;
+  std::atomic<bool> over{false};
+  std::thread reader([&] {
+    std::uint64_t seen = 0;
+    while (!over.load()) {
+      const anya::ModelStats stats = rig.model->stats();
+      EXPECT_GE(stats.accepted, seen);
+      EXPECT_EQ(std::accumulate(stats.ended.begin(), stats.ended.end(), stats.in_flight), stats.accepted);
+      seen = stats.accepted;
+    }
+  });
+  for (int round = 0; round < kTwins; ++round) {
+    const std::shared_ptr<Model> twin = rig.model->make_twin();
+    for (int i = 0; i < kEach; ++i) {
+      ValueRequest& one = rig.request();
+      EXPECT_TRUE(twin->admit(one).ok());
+      EXPECT_TRUE(twin->run_here(one));
+      EXPECT_TRUE(one.is_right());
+    }
+    std::thread other([&] { rig.model->end_twin(twin); });
+    rig.model->end_twin(twin);
+    other.join();
+  }
+  over.store(true);
+  reader.join();
+  EXPECT_EQ(rig.model->stats().ended[0], static_cast<std::uint64_t>(kTwins * kEach));
 }

@@ -37,7 +37,7 @@ struct Fixture {
     tally.answered(arm, key, bad, compute, 1, 0, now);
   }
   RolloutTally::Counts errors(Arm arm, std::uint64_t window) {
-    return tally.take(window).counts[static_cast<std::size_t>(arm)][0];
+    return tally.look(window).counts[static_cast<std::size_t>(arm)][0];
   }
 };
 
@@ -95,13 +95,27 @@ TEST(RolloutTally, AnErrorLaterInTheWindowTurnsTheKeyBad) {
   EXPECT_EQ(counts.first_bad, 1u);
 }
 
-TEST(RolloutTally, WindowsAreApartAndTakenOnce) {
+TEST(RolloutTally, WindowsAreApartAndStayUntilTheyAreCleared) {
   Fixture it;
-  it.answer(Arm::kOld, 1, false, kSecond);
-  it.answer(Arm::kOld, 1, false, 2 * kSecond);
-  EXPECT_EQ(it.errors(Arm::kOld, 1).units, 1u);
-  EXPECT_EQ(it.errors(Arm::kOld, 1).units, 0u);
+  it.answer(Arm::kOld, 1, true, kSecond);
+  it.answer(Arm::kOld, 2, false, kSecond);
+  it.answer(Arm::kOld, 2, false, 2 * kSecond);
+  it.tally.reported(Arm::kNew, 3, 1, true, kSecond);
+  EXPECT_EQ(it.errors(Arm::kOld, 1).units, 2u);
+  EXPECT_EQ(it.errors(Arm::kOld, 1).units, 2u);
+  it.tally.clear(1);
+  const auto block = it.tally.look(1);
+  for (const auto& kinds : block.counts) {
+    for (const auto& counts : kinds) EXPECT_EQ(counts.units + counts.bad + counts.at_risk + counts.first_bad, 0u);
+  }
+  EXPECT_EQ(block.durations.size(), 0u);
   EXPECT_EQ(it.errors(Arm::kOld, 2).units, 1u);
+  it.answer(Arm::kOld, 2, false, 9 * kSecond);  // where window 1 was
+  const auto later = it.tally.look(9);
+  EXPECT_EQ(later.counts[0][0].units, 1u);
+  std::uint64_t runs = 0;
+  for (const auto count : later.durations[0].runs[0]) runs += count;
+  EXPECT_EQ(runs, 1u);
 }
 
 TEST(RolloutTally, DurationsAreOfTheFirstAnswerOfAKeyAndOfGoodAnswersAlone) {
@@ -110,7 +124,7 @@ TEST(RolloutTally, DurationsAreOfTheFirstAnswerOfAKeyAndOfGoodAnswersAlone) {
   it.answer(Arm::kNew, 1, false, kSecond, 9'000'000);
   it.answer(Arm::kNew, 2, true, kSecond, 1'000'000);
   it.answer(Arm::kNew, 3, false, kSecond, 0);
-  const auto block = it.tally.take(1);
+  const auto block = it.tally.look(1);
   EXPECT_EQ(block.durations.size(), 1u);
   std::uint64_t runs = 0;
   for (const auto count : block.durations[0].runs[1]) runs += count;
@@ -123,14 +137,15 @@ TEST(RolloutTally, RunsOfUnlikeSizeAreInDifferentStrata) {
   it.tally.answered(Arm::kOld, 2, false, 1000, 2, 3, kSecond);
   it.tally.answered(Arm::kOld, 3, false, 1000, 3, 3, kSecond);
   it.tally.answered(Arm::kOld, 4, false, 1000, 1, 4, kSecond);
-  EXPECT_EQ(it.tally.take(1).durations.size(), 3u);  // 2 and 3 rows are alike
+  EXPECT_EQ(it.tally.look(1).durations.size(), 3u);  // 2 and 3 rows are alike
 }
 
 TEST(RolloutTally, ADurationIsInTheBucketWhoseEdgesHoldIt) {
   Fixture it;
   for (Nanos duration = 100; duration < 20 * kSecond; duration += duration / 30 + 1) {
     it.tally.answered(Arm::kOld, 0, false, duration, 1, 0, kSecond);
-    const auto block = it.tally.take(1);
+    const auto block = it.tally.look(1);
+    it.tally.clear(1);
     std::size_t at = 0;
     while (block.durations[0].runs[0][at] == 0) ++at;
     if (at > 0) EXPECT_GE(duration, RolloutTally::edge_of(at - 1));
@@ -145,7 +160,7 @@ TEST(RolloutTally, ReportsAreByMetricAndKnowNothingOfErrors) {
   it.tally.reported(Arm::kNew, 2, 7, true, kSecond);
   it.tally.reported(Arm::kNew, 2, 7, true, kSecond);
   it.tally.reported(Arm::kNew, 9, 7, true, kSecond);  // there is no such metric
-  const auto block = it.tally.take(1);
+  const auto block = it.tally.look(1);
   EXPECT_EQ(block.counts[1][2].bad, 1u);
   EXPECT_EQ(block.counts[1][2].units, 1u);
   EXPECT_EQ(block.counts[1][0].units, 0u);
@@ -155,12 +170,12 @@ TEST(RolloutTally, ManyKeysAreCountedExactlyOrNotAtAll) {
   Fixture it;
   constexpr std::uint64_t kKeys = 400'000;  // more than there is room for
   for (std::uint64_t key = 1; key <= kKeys; ++key) it.answer(Arm::kNew, key * 0x9E3779B97F4A7C15U, false, kSecond);
-  auto block = it.tally.take(1);
+  auto block = it.tally.look(1);
   EXPECT_EQ(block.counts[1][0].units + block.untracked, kKeys);
   EXPECT_TRUE(block.counts[1][0].units > 100'000);
   // The next window begins afresh: keys that were never bad make room.
   for (std::uint64_t key = 1; key <= 30'000; ++key) it.answer(Arm::kOld, key * 0x9E3779B97F4A7C15U, false, 2 * kSecond);
-  block = it.tally.take(2);
+  block = it.tally.look(2);
   EXPECT_EQ(block.counts[0][0].units, 30'000u);
 }
 
@@ -171,7 +186,7 @@ TEST(RolloutTally, TwoTalliesOfOneMemoryCountTogether) {
   first.answered(Arm::kNew, 7, true, 0, 1, 0, kSecond);
   second.answered(Arm::kNew, 7, true, 0, 1, 0, kSecond);
   second.answered(Arm::kNew, 8, false, 1000, 1, 0, kSecond);
-  const auto counts = first.take(1).counts[1][0];
+  const auto counts = first.look(1).counts[1][0];
   EXPECT_EQ(counts.units, 2u);
   EXPECT_EQ(counts.bad, 1u);
 }
@@ -192,7 +207,7 @@ TEST(RolloutTally, ThreadsLoseNothing) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  const auto block = it.tally.take(1);
+  const auto block = it.tally.look(1);
   EXPECT_EQ(block.counts[0][0].units + block.counts[1][0].units, 4 * kEach);
   EXPECT_EQ(block.untracked, 0u);
   EXPECT_EQ(block.counts[1][1].bad, kEach / 2);  // once for each of the shared keys
