@@ -23,7 +23,7 @@ constexpr std::uint64_t kMaxBytes = 4096;
 // How much later a registry must be seen for that alone to be written down.
 constexpr std::int64_t kWorthWriting = 60;
 
-[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+[[noreturn]] void refuse_floor(const std::string& path, const std::string& why) {
   throw Error(ErrorCode::kTrustError, "the registry's floor " + quoted(path) + " " + why +
                                           "; without it an old registry could not be told from the newest");
 }
@@ -37,7 +37,7 @@ Floor parse_floor(const std::string& path, std::string_view text) {
     if (!is_sha256(floor.payload_sha256) || floor.seen < 0) throw Malformed("its values are impossible");
     return floor;
   } catch (const Malformed& fault) {
-    refuse(path, std::string("is damaged: ") + fault.what());
+    refuse_floor(path, std::string("is damaged: ") + fault.what());
   }
 }
 
@@ -76,11 +76,11 @@ void FloorFile::raise(const Registry& registry, std::int64_t clock) const {
   const std::string lock_path = path_ + ".lock";
   const Fd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!lock) {
-    refuse(path_, std::string("cannot be locked (") + std::strerror(errno) +
-                      "); name a place that can be written, TrustConfig.floor");
+    refuse_floor(path_, std::string("cannot be locked (") + std::strerror(errno) +
+                            "); name a place that can be written, TrustConfig.floor");
   }
   while (::flock(lock.get(), LOCK_EX) != 0) {  // until the descriptor closes
-    if (errno != EINTR) refuse(path_, "cannot be locked");
+    if (errno != EINTR) refuse_floor(path_, "cannot be locked");
   }
   std::optional<Floor> floor;
   if (::access(path_.c_str(), F_OK) == 0 || errno != ENOENT) {
@@ -91,7 +91,7 @@ void FloorFile::raise(const Registry& registry, std::int64_t clock) const {
   try {
     write_atomically(path_, text_of(raised), 0600, Existing::kReplace);
   } catch (const Error& error) {
-    refuse(path_, std::string("cannot be kept: ") + error.what());
+    refuse_floor(path_, std::string("cannot be kept: ") + error.what());
   }
 }
 

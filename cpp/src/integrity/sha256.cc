@@ -9,7 +9,7 @@
 namespace anya::integrity {
 namespace {
 
-[[noreturn]] void throw_failed(const char* what) {
+[[noreturn]] void throw_no_digest(const char* what) {
   throw Error(ErrorCode::kUnavailable, std::string("libcrypto: ") + what);
 }
 
@@ -22,7 +22,7 @@ CryptoContext::CryptoContext() {
   if (provider_ != nullptr) sha256_ = EVP_MD_fetch(library_, "SHA256", nullptr);
   if (sha256_ != nullptr) return;
   close();
-  throw_failed("it offers no SHA-256");
+  throw_no_digest("it offers no SHA-256");
 }
 
 CryptoContext::~CryptoContext() { close(); }
@@ -35,18 +35,18 @@ void CryptoContext::close() noexcept {
 
 Sha256::Sha256(const CryptoContext& context) : state_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
   if (!state_) throw Error(ErrorCode::kOutOfMemory, "libcrypto: no memory for a digest");
-  if (EVP_DigestInit_ex2(state_.get(), context.sha256(), nullptr) != 1) throw_failed("SHA-256 does not start");
+  if (EVP_DigestInit_ex2(state_.get(), context.sha256(), nullptr) != 1) throw_no_digest("SHA-256 does not start");
 }
 
 void Sha256::update(std::span<const std::byte> bytes) {
-  if (EVP_DigestUpdate(state_.get(), bytes.data(), bytes.size()) != 1) throw_failed("SHA-256 does not go on");
+  if (EVP_DigestUpdate(state_.get(), bytes.data(), bytes.size()) != 1) throw_no_digest("SHA-256 does not go on");
 }
 
 Digest Sha256::finish() {
   Digest digest{};
   unsigned int size = 0;
   const int done = EVP_DigestFinal_ex(state_.get(), reinterpret_cast<unsigned char*>(digest.data()), &size);
-  if (done != 1 || size != digest.size()) throw_failed("SHA-256 does not end");
+  if (done != 1 || size != digest.size()) throw_no_digest("SHA-256 does not end");
   return digest;
 }
 

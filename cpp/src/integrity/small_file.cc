@@ -16,11 +16,6 @@
 namespace anya::integrity {
 namespace {
 
-std::string errno_text(int error) {
-  char buffer[128];
-  return ::strerror_r(error, buffer, sizeof buffer);
-}
-
 [[noreturn]] void throw_unwritable(const std::string& path, const char* what) {
   throw Error(ErrorCode::kModelLoadError, quoted(path) + " cannot be " + what + ": " + errno_text(errno));
 }

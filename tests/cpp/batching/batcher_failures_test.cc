@@ -59,7 +59,7 @@ struct Machine {
     setup.predictable = {true};
     setup.name = "test";
     setup.run_times = {{1, 1000}, {64, 64'000}};
-    setup.breaker = breaker;
+    setup.standing = std::make_shared<anya::Standing>(breaker);
     return setup;
   }
   std::vector<Request*> some(int count) {
@@ -132,8 +132,8 @@ TEST(BatcherFailures, ALostDeviceFailsTheWholeBatchOnceAndNothingRunsAfterwards)
   EXPECT_EQ(machine.runs, Rows{8});  // no halves
   EXPECT_EQ(machine.stats().splits, 0u);
   EXPECT_EQ(machine.stats().ended[static_cast<std::size_t>(ErrorCode::kExecutionError)], 8u);
-  EXPECT_TRUE(machine.batcher.failed());
-  EXPECT_TRUE(machine.batcher.barred().code == ErrorCode::kUnavailable);
+  EXPECT_TRUE(machine.batcher.standing().failed());
+  EXPECT_TRUE(machine.batcher.standing().barred(machine.clock.now()).code == ErrorCode::kUnavailable);
   EXPECT_EQ(machine.run(1), 0);
   EXPECT_TRUE(machine.requests.back()->status.code == ErrorCode::kUnavailable);
   EXPECT_EQ(machine.runs, Rows{8});
@@ -149,14 +149,14 @@ TEST(BatcherFailures, TheBreakerOpensByFailedRunsAndClosesByGoodOnes) {
   Machine machine(options);
   machine.fits = 0;
   for (int i = 0; i < 3; ++i) EXPECT_EQ(machine.run(1), 0);
-  EXPECT_TRUE(machine.batcher.barred().ok());
+  EXPECT_TRUE(machine.batcher.standing().barred(machine.clock.now()).ok());
   EXPECT_EQ(machine.run(1), 0);
-  const Status open = machine.batcher.barred();
+  const Status open = machine.batcher.standing().barred(machine.clock.now());
   EXPECT_TRUE(open.reason == Reason::kBreakerOpen);
   EXPECT_EQ(open.value, 5 * kSecond);
   machine.clock.advance(5 * kSecond);
   machine.fits = 64;
-  EXPECT_TRUE(machine.batcher.barred().ok());
+  EXPECT_TRUE(machine.batcher.standing().barred(machine.clock.now()).ok());
   EXPECT_EQ(machine.run(1), 1);
   EXPECT_EQ(machine.run(1), 1);
   EXPECT_TRUE(machine.stats().circuit->state == CircuitState::kClosed);
@@ -168,14 +168,14 @@ TEST(BatcherFailures, AnInjectedFaultBefallsTheSameRequestsInCompanyAndAlone) {
   auto faults = std::make_shared<Faults>();
   faults->rate = 0.3;
   faults->code = ErrorCode::kOutOfMemory;
-  EXPECT_TRUE(machine.batcher.inject(faults));
-  EXPECT_FALSE(machine.batcher.inject(faults));
+  EXPECT_TRUE(machine.batcher.standing().inject(faults));
+  EXPECT_FALSE(machine.batcher.standing().inject(faults));
   EXPECT_TRUE(machine.run(32) >= 0);
   std::vector<bool> together;
   for (const auto& request : machine.requests) together.push_back(request->status.ok());
   machine.requests.clear();
   EXPECT_EQ(machine.stats().accepted, 32u);
   for (int i = 0; i < 32; ++i) EXPECT_TRUE(machine.run(1) == (together[static_cast<std::size_t>(i)] ? 1 : 0));
-  EXPECT_TRUE(machine.batcher.inject(nullptr));
+  EXPECT_TRUE(machine.batcher.standing().inject(nullptr));
   EXPECT_EQ(machine.run(1), 1);
 }

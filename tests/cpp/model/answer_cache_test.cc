@@ -162,7 +162,7 @@ TEST(AnswerCache, OnlyRunsAreEvidence) {
   ValueRequest* const hidden = ask(5);
   Rig::wait(*hidden);
   EXPECT_TRUE(hidden->status.ok());
-  const auto counts = tally.take(0).counts[0][0];
+  const auto counts = tally.look(0).counts[0][0];
   EXPECT_EQ(counts.units, 2u);
   EXPECT_EQ(counts.bad, 1u);
 }

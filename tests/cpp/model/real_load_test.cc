@@ -5,6 +5,7 @@
 #include <random>
 
 #include "model/loader.h"
+#include "onnx/wire_walk.h"
 #include "ort/ort_fixture.h"
 #include "support/check.h"
 #include "support/temp_dir.h"
