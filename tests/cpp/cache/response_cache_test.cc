@@ -185,11 +185,12 @@ TEST(ResponseCache, KeepsWhatIsStaleForWhoAsksForItLast) {
   put(cache, "a", 3, 0);
   put(cache, "b", 4, 69 * kSecond);  // whoever comes in throws out what nobody may have any more
   Asked asked(cache, "a");
+  const std::uint64_t misses = cache.stats().misses;
   EXPECT_FALSE(cache.find(asked.question, 12 * kSecond, {}, /*only_fresh=*/true).any());
   EXPECT_EQ(cache.find(asked.question, 12 * kSecond).stale_age, 2 * kSecond);
   EXPECT_FALSE(cache.find_after_error(asked.question, 69 * kSecond, 59 * kSecond).any());
   EXPECT_EQ(cache.find_after_error(asked.question, 69 * kSecond, 60 * kSecond).stale_age, 59 * kSecond);
-  EXPECT_EQ(cache.stats().misses, 1u);
+  EXPECT_EQ(cache.stats().misses, misses + 1);
 }
 
 TEST(ResponseCache, JitterSpreadsTheEndsWithinItsShare) {
