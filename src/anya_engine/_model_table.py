@@ -126,18 +126,24 @@ class ModelTable(PlannedTable):
         """Open a version again as it was opened: after its device was lost, where need be on the CPU alone.
 
         Raises:
-            AnyaError: It cannot be; `ConfigError` where it was loaded from bytes and nobody has kept them.
+            AnyaError: It cannot be; `ConfigError` where it was loaded from bytes and nobody has kept them,
+                `ModelLoadError` where its files are others now: what was loaded by this name cannot be had.
         """
         entry = self.entries.get(key)
         source = (entry.source if entry is not None else None) or self._bytes.get(key)
         if entry is None or source is None:
             raise ConfigError(f"model '{':'.join(key)}' was loaded from bytes, which nobody has kept; load it again")
+        digest = self.model(*key).info()["digest"]
         try:
-            return self.open(key, source, entry.config)
+            model = self.open(key, source, entry.config)
         except AnyaError:
             if not _has_cpu_after_others(entry.config.providers):
                 raise
-            return self.open(key, source, dataclasses.replace(entry.config, providers=(_CPU,)))
+            model = self.open(key, source, dataclasses.replace(entry.config, providers=(_CPU,)))
+        if model.info()["digest"] != digest:
+            model.unload()
+            raise ModelLoadError(f"the files of model '{':'.join(key)}' are others now; load them as another version")
+        return model
 
     def replace(self, key: Key, old: _core.Model, new: _core.Model) -> bool:
         """Let a version that was opened again take its own place, if it still has it."""

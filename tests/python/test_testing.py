@@ -7,13 +7,12 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from models.make_models import MODELS
-from python.support import HUNG, Ask, assert_at_rest, every_way, floats, stats_of, until
+from python.support import HUNG, Ask, assert_at_rest, every_way, floats, stats_of
 
 import anya_engine as anya
 from anya_engine import testing
@@ -95,89 +94,6 @@ def test_one_at_a_time(engine: anya.Engine) -> None:
         with pytest.raises(anya.OutOfMemory):
             engine.infer("m", X, version="2")
     engine.infer("m", X, version="2")
-
-
-def saved(folder: Path) -> Path:
-    """A model in a file."""
-    path = folder / "m.onnx"
-    path.write_bytes(MODELS["unnamed_batch"]())
-    return path
-
-
-@every_way
-def test_a_version_whose_device_is_lost_is_opened_again(engine: anya.Engine, ask: Ask, tmp_path: Path) -> None:
-    """The run that meets it fails, what comes then is refused, soon a new session answers; health follows."""
-    engine.load("m", saved(tmp_path))
-    old = engine._models.loaded["m", "1"]
-    with testing.inject(engine, "m", device_lost=True):
-        with pytest.raises(anya.ExecutionError, match="device has failed"):
-            ask(engine, "m", X)
-        assert old.failed
-        engine._repairs.look(0.0)
-    np.testing.assert_array_equal(ask(engine, "m", X)["y"], X + X)
-    assert engine._models.loaded["m", "1"] is not old
-    assert engine.health().ready
-    assert_at_rest(engine)
-
-
-def test_who_asks_meanwhile_is_refused_and_others_stand_in(engine: anya.Engine) -> None:
-    """Unavailable, at once; the chain answers; health is not ready, and says why."""
-    engine.load("simple", MODELS["unnamed_batch"]())
-    engine.load("m", MODELS["unnamed_batch"](), config=anya.ModelConfig(fallback=("simple",)))
-    with testing.inject(engine, "m", device_lost=True):
-        np.testing.assert_array_equal(engine.infer("m", X)["y"], X + X)
-    with pytest.raises(anya.Unavailable, match="device has failed"):
-        engine.infer("m", X, allow_degraded=False)
-    np.testing.assert_array_equal(engine.infer("m", X)["y"], X + X)
-    health = engine.health()
-    assert not health.ready and "device" in health.models["m"].reason
-    # Loaded from bytes that nobody has kept: only a process that starts anew has it again.
-    until(lambda: ("m", "1") in engine._repairs.refused, "the first attempt")
-    health = engine.health()
-    assert not health.live and not health.models["m"].live and "bytes" in health.models["m"].reason
-    assert health.models["simple"].ready
-
-
-def test_a_device_is_left_for_the_cpu_where_the_providers_say_so(
-    engine: anya.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Opening as configured fails, as it does in a process whose context is broken: then the CPU alone."""
-    engine.load("m", saved(tmp_path))
-    table = engine._models
-    entry = table.entries["m", "1"]
-    import dataclasses
-
-    both = dataclasses.replace(entry.config, providers=("CUDAExecutionProvider", "CPUExecutionProvider"))
-    table.entries = {("m", "1"): dataclasses.replace(entry, config=both)}
-    opened = table.open
-    asked = []
-
-    def broken(key: Any, source: Any, config: anya.ModelConfig) -> Any:
-        asked.append(config.providers)
-        if len(config.providers) > 1:
-            raise anya.ModelLoadError("CUDA failure 700: an illegal memory access was encountered")
-        return opened(key, source, config)
-
-    monkeypatch.setattr(table, "open", broken)
-    with testing.inject(engine, "m", device_lost=True), pytest.raises(anya.ExecutionError):
-        engine.infer("m", X)
-    engine._repairs.look(0.0)
-    np.testing.assert_array_equal(engine.infer("m", X)["y"], X + X)
-    assert ("CPUExecutionProvider",) in asked
-
-
-def test_a_canary_whose_device_is_lost_goes_on(engine: anya.Engine, tmp_path: Path) -> None:
-    """The rollout's share is routed to the session that was opened again."""
-    engine.load("m", saved(tmp_path))
-    engine.load("m", saved(tmp_path))
-    engine.deploy("m", "2", anya.Canary(steps=(99.99,)))
-    with testing.inject(engine, "m", device_lost=True, version="2"), pytest.raises(anya.ExecutionError):
-        engine.infer("m", X, key=1)
-    engine._repairs.look(0.0)
-    until(lambda: not engine._models.loaded["m", "2"].failed, "the repair")
-    np.testing.assert_array_equal(engine.infer("m", X, key=1)["y"], X + X)
-    assert stats_of(engine, "m", "2").ended["OK"] == 1
-    engine.rollback("m")
 
 
 def test_chaos_ends_with_the_equation(engine: anya.Engine) -> None:
