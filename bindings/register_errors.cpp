@@ -111,7 +111,15 @@ py::object make_error(const Status& status, const ModelInfo& model, std::uint64_
                  ? std::make_shared<const ModelSchema>(ModelSchema{{}, model.outputs})
                  : std::make_shared<const ModelSchema>(ModelSchema{model.inputs, {}});
   }
-  return class_for(status.code)(py::cast(Detail{status, model.name + ":" + model.version, std::move(schema), request}));
+  const py::handle type = class_for(status.code);
+  const py::object detail = py::cast(Detail{status, model.name + ":" + model.version, std::move(schema), request});
+  // An exception is whole with its argument; AnyaError.__init__ would store what else is given, and nothing is. Calling
+  // it is a fifth of what a refusal costs. Not for kinds of OSError, which their __init__ makes whole.
+  auto* const raw = reinterpret_cast<PyTypeObject*>(type.ptr());
+  if (raw->tp_new != reinterpret_cast<PyTypeObject*>(PyExc_Exception)->tp_new) return type(detail);
+  PyObject* const made = raw->tp_new(raw, py::make_tuple(detail).ptr(), nullptr);
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
 }
 
 void set_error(const Status& status, const ModelInfo& model, std::uint64_t request) {

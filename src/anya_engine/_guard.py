@@ -18,7 +18,7 @@ from ._recoveries import Asked, Call, Plan, Recoveries, Steps
 from ._routing import Router, Split
 from ._taps import Tapped, TappedModel
 from .config import ModelConfig
-from .errors import AnyaError, Unavailable
+from .errors import AnyaError, ExecutionError, OutOfMemory, Unavailable
 from .resilience import Fallback
 
 __all__ = ["Guarded", "strict"]
@@ -34,7 +34,7 @@ class Guarded(Router):
         strict: The same without degraded answers.
     """
 
-    __slots__ = ("_around", "_hopeless", "_known", "_pick", "_plan", "_recoveries", "strict", "target")
+    __slots__ = ("_around", "_caught", "_known", "_pick", "_plan", "_recoveries", "strict", "target")
 
     def __init__(self, target: Any, config: ModelConfig, recoveries: Recoveries, *, is_strict: bool = False) -> None:
         timeouts = [each for each in (config.default_timeout, config.max_timeout) if each is not None]
@@ -47,7 +47,9 @@ class Guarded(Router):
             is_strict=is_strict,
         )
         links = self._plan.links
-        self._hopeless = not links and not isinstance(target, Router)  # but for what can be tried again
+        # Where there is nobody to go on to, only what can be tried again is more than passed on.
+        hopeless = not links and not isinstance(target, Router)
+        self._caught: Any = (ExecutionError, OutOfMemory) if hopeless else AnyaError
         # Who is asked in its place while the breaker is open, without making an error of each refusal first.
         first = links[0] if links and config.breaker and not isinstance(target, Router) else None
         self._around = first if isinstance(first, Fallback) else None
@@ -71,9 +73,7 @@ class Guarded(Router):
             return self._go_around(model, began, inputs, outputs, timeout, priority, key, tenant)
         try:
             return model.infer(inputs, outputs, timeout, priority, key, tenant)
-        except AnyaError as error:
-            if self._hopeless and not error.retryable:
-                raise
+        except self._caught as error:
             asked = Asked(inputs, outputs, timeout, priority, key, tenant)
             return _here(self._recoveries.recover(self._plan, model, error, began, asked)).outputs
 
