@@ -18,7 +18,7 @@ from ._recoveries import Asked, Call, Plan, Recoveries, Steps
 from ._routing import Router, Split
 from ._taps import Tapped, TappedModel
 from .config import ModelConfig
-from .errors import AnyaError, ExecutionError, OutOfMemory, Unavailable
+from .errors import AnyaError, ExecutionError, InvalidInput, OutOfMemory, Unavailable
 from .resilience import Fallback
 
 __all__ = ["Guarded", "strict"]
@@ -88,6 +88,8 @@ class Guarded(Router):
                 self._known = (weakref.ref(other), self._recoveries.are_alike(link, model, other))
             if self._known[1]:
                 return other.infer(*request)
+        except InvalidInput:
+            raise  # as the one asked would have said
         except AnyaError as error:
             detour = Attempt(model=link.model, version="", error=error)
         closed = Unavailable(

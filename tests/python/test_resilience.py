@@ -232,6 +232,20 @@ def test_an_open_breaker_refuses_and_the_chain_answers(guarded: Callable[..., an
         ask(engine, "m", X, allow_degraded=False)
 
 
+@every_way
+def test_bad_input_is_bad_input_though_the_breaker_is_open(guarded: Callable[..., anya.Engine], ask: Ask) -> None:
+    """No default answers a question that nobody could."""
+    breaker = anya.BreakerPolicy(window=2, minimum_calls=2, open_duration=3600.0, max_open_duration=3600.0)
+    engine = guarded(breaker=breaker, fallback=("simple", anya.Default({"y": 0})))
+    with testing.inject(engine, "m", error=anya.ExecutionError):
+        for _ in range(2):
+            ask(engine, "m", X)
+    assert engine.status("m").circuits["1"].state == "open"
+    with pytest.raises(anya.InvalidInput):
+        ask(engine, "m", X.astype(np.int64))
+    np.testing.assert_array_equal(ask(engine, "m", X)["y"], X + X)
+
+
 def test_a_breaker_closes_when_its_probes_are_well(guarded: Callable[..., anya.Engine], records: Any) -> None:
     """Open, half open, closed: each change is one record, whoever looks."""
     engine = guarded(breaker=anya.BreakerPolicy(minimum_calls=2, window=4, open_duration=0.001, probes=2))

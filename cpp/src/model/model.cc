@@ -157,9 +157,9 @@ Nanos Model::now() const noexcept { return impl_->shared->clock->now(); }
 
 Status Model::admit(Request& request) noexcept {
   if (!impl_->shared->fork_guard.is_owner()) return Status::failure(ErrorCode::kUnavailable, Reason::kForked);
+  Status status = impl_->admission.check(request);
   // With a cache the breaker and the queue are asked after it: see find_answer.
-  Status status = impl_->cache == nullptr ? check_standing(*impl_) : Status{};
-  if (status.ok()) status = impl_->admission.check(request);
+  if (status.ok() && impl_->cache == nullptr) status = check_standing(*impl_);
   if (status.ok()) {
     request.accepted_at = now();
     // As a rule it has no terms and nobody waits.
