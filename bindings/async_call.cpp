@@ -179,6 +179,21 @@ int set_blocking(PyObject* self, PyObject* value, void* /*closure*/) {
   return 0;
 }
 
+// None: it did not fail, it was refused before its inputs were read, or nobody set keeps_inputs.
+PyObject* get_inputs(PyObject* self, void* /*closure*/) {
+  PyObject* const inputs = self_of(self)->inputs;
+  return Py_NewRef(inputs == nullptr ? Py_None : inputs);
+}
+int set_keeps_inputs(PyObject* self, PyObject* value, void* /*closure*/) {
+  const int wanted = value == nullptr ? 0 : PyObject_IsTrue(value);
+  if (wanted < 0) return -1;
+  self_of(self)->keeps_inputs = wanted != 0;
+  return 0;
+}
+PyObject* get_keeps_inputs(PyObject* self, void* /*closure*/) {
+  return PyBool_FromLong(self_of(self)->keeps_inputs ? 1 : 0);
+}
+
 PyObject* get_name(PyObject* /*self*/, void* /*closure*/) { return PyUnicode_InternFromString("infer_async"); }
 
 // ---- the object
@@ -193,6 +208,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(call->wakeup);
   Py_VISIT(call->context);
   Py_VISIT(call->outcome);
+  Py_VISIT(call->inputs);
   return 0;
 }
 
@@ -205,6 +221,7 @@ int clear(PyObject* self) {
   Py_CLEAR(call->wakeup);
   Py_CLEAR(call->context);
   Py_CLEAR(call->outcome);
+  Py_CLEAR(call->inputs);
   return 0;
 }
 
@@ -240,6 +257,8 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef properties[] = {{"_asyncio_future_blocking", get_blocking, set_blocking, "asyncio's handshake.", nullptr},
+                            {"inputs", get_inputs, nullptr, "What was asked, if that failed: arrays by name.", nullptr},
+                            {"keeps_inputs", get_keeps_inputs, set_keeps_inputs, "Keep them for that.", nullptr},
                             {"__name__", get_name, nullptr, "For asyncio's reports.", nullptr},
                             {"__qualname__", get_name, nullptr, "For asyncio's reports.", nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};
@@ -269,11 +288,11 @@ PyObject* make_async_call(PyObject* door, PyObject* model, PyObject* const* argu
   call->door = Py_NewRef(door);
   call->model = Py_NewRef(model);
   for (Py_ssize_t i = 0; i < kCallArguments; ++i) call->arguments[i] = Py_NewRef(arguments[i]);
-  call->loop = call->wakeup = call->context = call->outcome = nullptr;
+  call->loop = call->wakeup = call->context = call->outcome = call->inputs = nullptr;
   call->request = nullptr;
   call->state = AsyncCall::State::kFresh;
   call->detailed = detailed;
-  call->blocking = call->failed = call->cancelled = false;
+  call->keeps_inputs = call->blocking = call->failed = call->cancelled = false;
   PyObject_GC_Track(object_of(call));
   return object_of(call);
 }
@@ -286,11 +305,15 @@ void settle(PyRequest* request, const Status& status) noexcept {
     if (status.ok()) call->outcome = call->detailed ? take_detailed(*request) : take_outputs(*request);
     if (call->outcome == nullptr) {
       call->failed = true;
+      if (call->keeps_inputs && PyErr_Occurred() == nullptr) {
+        call->inputs = take_inputs(*request);
+        if (call->inputs == nullptr) PyErr_Clear();  // no memory for them: then there is nobody else to ask
+      }
       if (PyErr_Occurred() != nullptr) {
         const py::error_already_set error;  // no memory for the answer's arrays, for one
         call->outcome = Py_NewRef(error.value().ptr());
       } else {
-        call->outcome = make_error(status, request->model->model->info()).release().ptr();
+        call->outcome = make_error(status, request->model->model->info(), request->id).release().ptr();
       }
     }
   }

@@ -39,9 +39,11 @@ struct AsyncCall {
   PyObject* wakeup;                     // the task's step; null: nobody waits
   PyObject* context;                    // to call it in
   PyObject* outcome;                    // an answer or an exception
+  PyObject* inputs;                     // what was asked, where it failed and `keeps_inputs`
   PyRequest* request;                   // while pending
   State state;
   bool detailed;
+  bool keeps_inputs;
   bool blocking;   // asyncio's handshake: yielded by an await, not by mistake
   bool failed;     // `outcome` is an exception
   bool cancelled;  // by its task: the outcome is CancelledError

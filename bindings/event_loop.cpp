@@ -22,7 +22,7 @@ bool EventLoop::plan_flush() {
 
 bool EventLoop::submit(AsyncCall* call) {
   PyModel& model = model_of(call->model);
-  PyRequest* const request = make_request(call->model, model, call->arguments, Inputs::kSnapshot);
+  PyRequest* const request = make_request(call->model, model, call->arguments, Inputs::kSnapshot, model.caching);
   if (request == nullptr) return false;
   const bool is_in = request->batcher != nullptr;
   const bool alone = !is_in && is_alone_in_turn();

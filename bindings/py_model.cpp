@@ -205,11 +205,11 @@ bool ask_cache(PyModel& model, PyRequest& request, Inputs inputs, Model::Caching
   };
   if (!place_outputs(model, request)) return false;
   if (const Status status = unlocked([&] { return model.model->find_answer(request, caching); }); !status.ok()) {
-    set_error(status, model.model->info());
+    set_error(status, model.model->info(), request.id);
     return false;
   }
   if (request.ended()) return true;
-  if (caching == Model::Caching::kUse)
+  if (caching == Model::Caching::kUse || caching == Model::Caching::kFresh)
     unlocked([&] { return model.model->join(request, inputs == Inputs::kSnapshot); });
   return true;
 }
@@ -292,7 +292,7 @@ PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* argumen
     if (!read_outputs(model, *request, arguments[1])) return false;
     if (!read_inputs(model, *request, arguments[0])) return false;
     if (const Status status = model.model->admit(*request); !status.ok()) {
-      set_error(status, model.model->info());
+      set_error(status, model.model->info(), request->id);
       return false;
     }
     if (!place_inputs(model, *request, inputs == Inputs::kSnapshot)) return false;
@@ -333,6 +333,25 @@ PyObject* take_outputs(PyRequest& request) {
     }
   }
   return answer;
+}
+
+PyObject* take_inputs(const PyRequest& request) {
+  const PyModel& model = *request.model;
+  py::object inputs = py::reinterpret_steal<py::object>(PyDict_New());
+  for (std::size_t i = 0; inputs && i < request.inputs.size(); ++i) {
+    const TensorView& view = request.inputs[i];
+    py::object array;
+    if (view.dtype == DType::kString) {
+      OutputBuffer text{view.dtype, view.shape, const_cast<void*>(view.data), view.bytes, nullptr};
+      array = py::reinterpret_steal<py::object>(wrap_output(text, py::none()));
+    } else {
+      void* data = nullptr;
+      array = py::reinterpret_steal<py::object>(new_array(numpy_type(view.dtype), view.shape, &data));
+      if (array && view.bytes > 0) std::memcpy(data, view.data, view.bytes);
+    }
+    if (!array || PyDict_SetItem(inputs.ptr(), model.input_names[i].ptr(), array.ptr()) != 0) return nullptr;
+  }
+  return inputs.release().ptr();
 }
 
 PyModel& model_of(PyObject* self) noexcept {

@@ -38,12 +38,14 @@ struct PyModel {
   std::shared_ptr<Model> model;
   std::shared_ptr<Model> twin_of;  // null: it is no twin
   bool has_cache;
-  std::vector<py::object> input_names;   // interned
-  std::vector<py::object> output_names;  // interned
-  std::vector<char> checked;             // per input: its values are looked at
-  std::vector<py::object> output_types;  // NumPy dtypes; None for strings, which come as object arrays of str
-  std::shared_ptr<RolloutTally> tally;   // counts what is asked through this object; null: nobody does
+  Model::Caching caching = Model::Caching::kUse;  // of what is asked through this object
+  std::vector<py::object> input_names;            // interned
+  std::vector<py::object> output_names;           // interned
+  std::vector<char> checked;                      // per input: its values are looked at
+  std::vector<py::object> output_types;           // NumPy dtypes; None for strings, which come as object arrays of str
+  std::shared_ptr<RolloutTally> tally;            // counts what is asked through this object; null: nobody does
   std::uint8_t tally_arm = 0;
+  std::uint64_t turned_away = 0;  // protected by the GIL
 };
 
 // The arguments of every way to ask, in the order in which the package passes them:
@@ -58,7 +60,11 @@ enum class Inputs : std::uint8_t { kBorrow, kSnapshot };
 // A request that comes back with a batcher has been accepted: it was answered from the cache, or ends by an equal
 // request's run. Any other is to be run or queued.
 PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* arguments, Inputs inputs,
-                        Model::Caching caching = Model::Caching::kUse);
+                        Model::Caching caching);
+
+// The inputs as the run had them, in arrays of their own, by name: for asking somebody else. Null: Python's error is
+// set. REQUIRES: made with Inputs::kSnapshot. GIL held.
+PyObject* take_inputs(const PyRequest& request);
 
 // The answer of a request that ended well: a dict of arrays. Null: Python's error is set. GIL held.
 PyObject* take_outputs(PyRequest& request);

@@ -15,7 +15,8 @@ namespace {
 // One input of bytes, one output of bytes.
 class BytesCache {
  public:
-  BytesCache(const CacheOptions& options, std::uint64_t seed) : cache_(options, {seed, ~seed}) {}
+  BytesCache(const CacheOptions& options, std::uint64_t seed)
+      : stale_if_error_(static_cast<Nanos>(options.stale_if_error * 1e9)), cache_(options, {seed, ~seed}) {}
 
   py::typing::Optional<py::typing::Tuple<py::bytes, py::int_>> find(const std::string& key, const std::string& tenant,
                                                                     Nanos now, bool after_error) {
@@ -23,7 +24,7 @@ class BytesCache {
     CacheQuestion question;
     ask(key, tenant, view, question);
     ResponseCache::Found found = cache_.find(question, now);
-    if (found.answer == nullptr && after_error) found = cache_.find_after_error(question, now);
+    if (found.answer == nullptr && after_error) found = cache_.find_after_error(question, now, stale_if_error_);
     if (found.answer == nullptr) return py::none();
     const OutputBuffer& output = found.answer->outputs()[0];
     return py::make_tuple(py::bytes(static_cast<const char*>(output.data), output.bytes), found.stale_age);
@@ -52,6 +53,7 @@ class BytesCache {
     cache_.ask(tenant, kOutputs, {&view, 1}, question);
   }
 
+  const Nanos stale_if_error_;
   ResponseCache cache_;
 };
 

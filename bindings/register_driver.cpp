@@ -23,7 +23,7 @@ class HeldQuestions {
     try {
       for (const py::handle question : questions) {
         PyObject* const arguments[kCallArguments] = {question.ptr(), Py_None, Py_None, Py_None, Py_None, Py_None};
-        PyRequest* const request = make_request(self.ptr(), model_, arguments, Inputs::kBorrow);
+        PyRequest* const request = make_request(self.ptr(), model_, arguments, Inputs::kBorrow, Model::Caching::kUse);
         if (request == nullptr) throw py::error_already_set();
         held_.push_back(request);
       }

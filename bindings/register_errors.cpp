@@ -16,6 +16,7 @@ struct Detail {
   Status status;
   std::string model;
   std::shared_ptr<const ModelSchema> schema;
+  std::uint64_t request = 0;
 
   [[nodiscard]] std::string sentence() const { return describe(status, model, schema.get()); }
 };
@@ -102,7 +103,7 @@ py::object predicted_wait(const Detail& detail) {
 
 }  // namespace
 
-py::object make_error(const Status& status, const ModelInfo& model) {
+py::object make_error(const Status& status, const ModelInfo& model, std::uint64_t request) {
   // Names of tensors are needed for faults of tensors only; other refusals copy nothing.
   std::shared_ptr<const ModelSchema> schema;
   if (status.tensor >= 0) {
@@ -110,11 +111,19 @@ py::object make_error(const Status& status, const ModelInfo& model) {
                  ? std::make_shared<const ModelSchema>(ModelSchema{{}, model.outputs})
                  : std::make_shared<const ModelSchema>(ModelSchema{model.inputs, {}});
   }
-  return class_for(status.code)(py::cast(Detail{status, model.name + ":" + model.version, std::move(schema)}));
+  const py::handle type = class_for(status.code);
+  const py::object detail = py::cast(Detail{status, model.name + ":" + model.version, std::move(schema), request});
+  // An exception is whole with its argument; AnyaError.__init__ would store what else is given, and nothing is. Calling
+  // it is a fifth of what a refusal costs. Not for kinds of OSError, which their __init__ makes whole.
+  auto* const raw = reinterpret_cast<PyTypeObject*>(type.ptr());
+  if (raw->tp_new != reinterpret_cast<PyTypeObject*>(PyExc_Exception)->tp_new) return type(detail);
+  PyObject* const made = raw->tp_new(raw, py::make_tuple(detail).ptr(), nullptr);
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
 }
 
-void set_error(const Status& status, const ModelInfo& model) {
-  const py::object error = make_error(status, model);
+void set_error(const Status& status, const ModelInfo& model, std::uint64_t request) {
+  const py::object error = make_error(status, model, request);
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
 }
 
@@ -141,6 +150,12 @@ void register_errors(py::module_& module) {
             return self.status.index < 0 ? py::object(py::none()) : py::object(py::int_(self.status.index));
           },
           "The first element at fault, counted in C order, or None.")
+      .def_property_readonly(
+          "request_id",
+          [](const Detail& self) {
+            return self.request == 0 ? py::object(py::none()) : py::object(py::int_(self.request));
+          },
+          "The request's number, or None.")
       .def_property_readonly("predicted_wait", &predicted_wait,
                              "Seconds that the request would have waited or taken; None when nobody knows.");
   py::register_exception_translator([](std::exception_ptr pending) {

@@ -28,24 +28,51 @@ class CallbackQueue {
   void run();
 };
 
+// A Future as Python holds it.
+class FutureObject : public py::object {
+  PYBIND11_OBJECT_DEFAULT(FutureObject, py::object, PyObject_Type)
+};
+
 using Outputs = py::typing::Dict<py::str, py::array>;
 
 // The answer to one request, to be had now or later. Thread-safe.
+//
+// Where somebody recovers from failures, a failed request is no outcome yet: whoever sees it first, the callback thread
+// at the latest, calls `recover(future, error, inputs)`, and waits go on, on a request that is in no queue (a promise),
+// until resolve() or cancel() ends it.
 class Future {
  public:
-  Future(py::object model, PyRequest* request, py::object callbacks)
-      : model_(std::move(model)), callback_queue_(std::move(callbacks)), request_(request) {}
+  Future(py::object model, PyRequest* request, py::object callbacks, py::object recover, bool is_promise = false)
+      : model_(std::move(model)),
+        callback_queue_(std::move(callbacks)),
+        request_(request),
+        recover_(std::move(recover)),
+        is_promise_(is_promise) {}
   ~Future() {
-    if (request_ != nullptr) owner().pool.put(request_);
+    if (request_ != nullptr) let_go();
   }
   Future(const Future&) = delete;
   Future& operator=(const Future&) = delete;
 
-  [[nodiscard]] bool done() const noexcept { return request_ == nullptr || request_->ended(); }
+  [[nodiscard]] bool done() {
+    if (!recover_.is_none() && request_ != nullptr && request_->ended()) begin_recovery();
+    return request_ == nullptr || request_->ended();
+  }
   [[nodiscard]] bool cancelled() { return done() && (settle(), code_ == ErrorCode::kCancelled); }
   bool cancel() {
     if (done()) return false;
-    return owner().model->conclude(*request_, ErrorCode::kCancelled, Reason::kCancelled);
+    if (!is_promise_) return owner().model->conclude(*request_, ErrorCode::kCancelled, Reason::kCancelled);
+    if (!request_->claim()) return false;
+    fulfil(Status::failure(ErrorCode::kCancelled, Reason::kCancelled));
+    return true;
+  }
+  // The end of a recovery: an answer, or else an error. False: it was cancelled meanwhile.
+  bool resolve(const py::object& answer, const py::object& error) {
+    if (!is_promise_ || request_ == nullptr || !request_->claim()) return false;
+    if (!answer.is_none()) answer_ = answer;
+    if (!error.is_none()) error_ = error;
+    fulfil(answer.is_none() ? Status::failure(ErrorCode::kExecutionError, Reason::kNone) : Status{});
+    return true;
   }
   Outputs result(std::optional<double> timeout) {
     await(timeout);
@@ -61,6 +88,8 @@ class Future {
   }
   bool from_cache() { return done() && (settle(), from_cache_); }
   static void add_done_callback(const py::object& self, py::typing::Callable<py::object(py::object)> callback);
+  // The callback thread will see how it ends.
+  static void watch(const py::object& self);
   // On the callback thread: runs what was added.
   void run_callbacks(const py::object& self);
 
@@ -68,6 +97,11 @@ class Future {
   [[nodiscard]] PyModel& owner() const { return model_of(model_.ptr()); }
   void await(std::optional<double> timeout);
   void settle();
+  void let_go() noexcept;
+  void begin_recovery();
+  void fulfil(Status status);
+
+  bool await_callbacks(const py::object& self);
 
   py::object model_;
   py::object callback_queue_;
@@ -77,7 +111,55 @@ class Future {
   py::object answer_;
   py::object error_;
   std::vector<py::object> callbacks_;
+  py::object recover_;    // None: nobody does, or it has begun
+  bool is_promise_;       // request_ is one
+  bool is_held_ = false;  // request_ holds this future, for its callbacks' sake
 };
+
+void Future::fulfil(Status status) {
+  request_->status = std::move(status);
+  CompletionQueue* const signal = request_->publish();
+  if (signal != nullptr) signal->signal();
+}
+
+// The request may still be on its way to the callback thread, and find nobody there.
+void Future::let_go() noexcept {
+  PyRequest* const request = std::exchange(request_, nullptr);
+  if (!is_held_) request->waiter = nullptr;
+  owner().pool.put(request);
+}
+
+// REQUIRES: the request has ended, and nobody has begun.
+void Future::begin_recovery() {
+  const py::object recover = std::exchange(recover_, py::none());
+  PyRequest* const failed = request_;
+  if (failed->status.ok() || failed->status.code == ErrorCode::kCancelled) return;
+  // No Python before the promise is there: others may look meanwhile.
+  request_ = owner().pool.get();
+  request_->model = &owner();
+  request_->hold(Py_NewRef(model_.ptr()));
+  is_promise_ = true;
+  const py::object self = py::cast(this);
+  if (!std::exchange(is_held_, false)) failed->waiter = nullptr;
+  if (!callbacks_.empty()) await_callbacks(self);
+  try {
+    const py::object error = make_error(failed->status, owner().model->info(), failed->id);
+    py::object inputs = py::reinterpret_steal<py::object>(take_inputs(*failed));
+    owner().pool.put(failed);
+    if (!inputs) throw py::error_already_set();
+    recover(self, error, inputs);
+  } catch (py::error_already_set& raised) {
+    static_cast<void>(resolve(py::none(), raised.value()));  // no memory for the inputs: nobody can be asked again
+  }
+}
+
+// From now on the request's outcome brings this future to the callback thread. False: it has ended already.
+bool Future::await_callbacks(const py::object& self) {
+  request_->waiter = self.ptr();
+  request_->hold(Py_NewRef(self.ptr()));  // until the callbacks have run
+  is_held_ = true;
+  return request_->notify_through(callback_queue_.cast<CallbackQueue&>().queue);
+}
 
 void Future::await(std::optional<double> timeout) {
   Nanos until = kNever;
@@ -115,27 +197,33 @@ void Future::await(std::optional<double> timeout) {
 void Future::settle() {
   if (request_ == nullptr) return;
   PyRequest* const request = request_;
+  if (answer_ || error_) {  // resolved
+    code_ = request->status.code;
+    let_go();
+    return;
+  }
   request->retain();
   const Status status = request->status;
   py::object answer;
   py::object error;
   if (status.ok()) answer = py::reinterpret_steal<py::object>(take_outputs(*request));
   if (!answer) {
-    error = PyErr_Occurred() != nullptr ? py::error_already_set().value() : make_error(status, owner().model->info());
+    error = PyErr_Occurred() != nullptr ? py::error_already_set().value()
+                                        : make_error(status, owner().model->info(), request->id);
   }
   if (request_ != nullptr) {
     code_ = status.code;
     from_cache_ = request->by_other || request->answer != nullptr;
     answer_ = std::move(answer);
     error_ = std::move(error);
-    request_ = nullptr;
-    owner().pool.put(request);
+    let_go();
   }
   owner().pool.put(request);
 }
 
 void Future::run_callbacks(const py::object& self) {
-  settle();  // the request holds this future for the callbacks' sake: let it go
+  if (!done()) return;  // what has failed is being recovered from
+  settle();             // the request holds this future for the callbacks' sake: let it go
   std::vector<py::object> callbacks;
   callbacks.swap(callbacks_);
   for (const py::object& callback : callbacks) {
@@ -150,14 +238,12 @@ void Future::run_callbacks(const py::object& self) {
 void Future::add_done_callback(const py::object& self, py::typing::Callable<py::object(py::object)> callback) {
   Future& future = self.cast<Future&>();
   future.callbacks_.push_back(std::move(callback));
-  if (future.done()) {
-    future.run_callbacks(self);
-  } else if (future.request_->waiter == nullptr) {
-    future.request_->waiter = self.ptr();
-    future.request_->hold(Py_NewRef(self.ptr()));  // until the callbacks have run
-    if (!future.request_->notify_through(future.callback_queue_.cast<CallbackQueue&>().queue))
-      future.run_callbacks(self);
-  }
+  watch(self);
+}
+
+void Future::watch(const py::object& self) {
+  Future& future = self.cast<Future&>();
+  if (future.done() || (!future.is_held_ && !future.await_callbacks(self))) future.run_callbacks(self);
 }
 
 void CallbackQueue::run() {
@@ -168,39 +254,51 @@ void CallbackQueue::run() {
       stop = stopping.load(std::memory_order_acquire);
       return queue.take_all();
     });
+    const bool none = request == nullptr;
     while (request != nullptr) {
       auto* const one = static_cast<PyRequest*>(request);
       request = request->next_completed;
-      const py::object future = py::reinterpret_borrow<py::object>(one->waiter);
+      const py::object future = py::reinterpret_borrow<py::object>(one->waiter);  // null: nobody has it any more
       RequestPool& pool = one->model->pool;
       pool.put(one);  // the queue's reference
-      future.cast<Future&>().run_callbacks(future);
+      if (future) future.cast<Future&>().run_callbacks(future);
     }
-    if (stop) return;
+    if (stop && none) return;  // what callbacks have ended is called back, too
   }
 }
 
 // Contract of both: called by the package only, positionally; returns a new reference, or null with Python's error set.
 // By hand, since a refusal as a C++ exception through pybind11 costs more than the rest of the call.
 PyObject* submit_request(PyObject* self, PyObject* const* arguments, Py_ssize_t count, Model::Caching caching) {
-  if (count != 1 + kCallArguments) {
-    PyErr_SetString(PyExc_TypeError, "takes callbacks, inputs, outputs, timeout, priority, key, tenant");
+  constexpr Py_ssize_t kRecover = 1 + kCallArguments;
+  if (count != kRecover && count != kRecover + 1) {
+    PyErr_SetString(PyExc_TypeError, "takes callbacks, inputs, outputs, timeout, priority, key, tenant, recover=None");
     return nullptr;
   }
   PyModel& model = model_of(self);
   PyRequest* const request = make_request(self, model, arguments + 1, Inputs::kSnapshot, caching);
   if (request == nullptr) return nullptr;
   try {
-    auto future = std::make_unique<Future>(py::reinterpret_borrow<py::object>(self), request,
-                                           py::reinterpret_borrow<py::object>(arguments[0]));
+    const auto callbacks = py::reinterpret_borrow<py::object>(arguments[0]);
+    const auto recover = py::reinterpret_borrow<py::object>(count > kRecover ? arguments[kRecover] : Py_None);
+    py::object future =
+        py::cast(std::make_unique<Future>(py::reinterpret_borrow<py::object>(self), request, callbacks, recover));
+    if (request->batcher != nullptr) {  // it is in already: answered, or about to be, by another's run
+      if (!recover.is_none()) Future::watch(future);
+      return future.release().ptr();
+    }
+    if (!recover.is_none()) {
+      request->waiter = future.ptr();
+      request->notify_failure_through(callbacks.cast<CallbackQueue&>().queue);
+    }
     Request* only = request;
     Status refusal;
-    // With a batcher it is in already: answered, or about to be, by another's run.
-    if (request->batcher == nullptr && model.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
-      set_error(refusal, model.model->info());
+    if (model.model->enqueue({&only, 1}, /*watch_deadlines=*/true, refusal) == 0) {
+      if (!recover.is_none()) static_cast<void>(request->drop());  // the reference that the queue would have had
+      set_error(refusal, model.model->info(), request->id);
       return nullptr;
     }
-    return py::cast(std::move(future)).release().ptr();
+    return future.release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
   } catch (const std::bad_alloc&) {
@@ -210,7 +308,7 @@ PyObject* submit_request(PyObject* self, PyObject* const* arguments, Py_ssize_t 
 }
 
 PyObject* submit(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  return submit_request(self, arguments, count, Model::Caching::kUse);
+  return submit_request(self, arguments, count, model_of(self).caching);
 }
 PyObject* submit_uncached(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return submit_request(self, arguments, count, Model::Caching::kBypass);
@@ -219,15 +317,36 @@ PyObject* submit_uncached(PyObject* self, PyObject* const* arguments, Py_ssize_t
 PyMethodDef submit_definition = {
     "submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit)), METH_FASTCALL,
     "submit(self: anya_engine._core.Model, callbacks: anya_engine._core.CallbackQueue, inputs: object, outputs: "
-    "object, timeout: object, priority: object, key: object, tenant: object) -> anya_engine._core.Future\n\n"
-    "Queues a copy of the inputs; the answer is in the future."};
+    "object, timeout: object, priority: object, key: object, tenant: object, recover: object = None) -> "
+    "anya_engine._core.Future\n\n"
+    "Queues a copy of the inputs; the answer is in the future. Where it fails, recover(future, error, inputs) is "
+    "called "
+    "before anybody sees it, and resolves the future in the end."};
 PyMethodDef submit_uncached_definition = {
     "submit_uncached", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit_uncached)), METH_FASTCALL,
     "submit_uncached(self: anya_engine._core.Model, callbacks: anya_engine._core.CallbackQueue, inputs: object, "
     "outputs: object, timeout: object, priority: object, key: object, tenant: object) -> "
     "anya_engine._core.Future\n\nThe same past the response cache."};
 
+// A future of no request: resolve() or cancel() ends it.
+FutureObject promise(const py::object& model, const py::object& callbacks) {
+  PyModel& owner = model_of(model.ptr());
+  PyRequest* const request = owner.pool.get();
+  request->model = &owner;
+  request->hold(Py_NewRef(model.ptr()));
+  return FutureObject(py::cast(std::make_unique<Future>(model, request, callbacks, py::none(), /*is_promise=*/true)));
+}
+
 }  // namespace
+}  // namespace anya::python
+
+// What the stub generator reads.
+template <>
+struct pybind11::detail::handle_type_name<anya::python::FutureObject> {
+  static constexpr auto name = const_name("anya_engine._core.Future");
+};
+
+namespace anya::python {
 
 void register_future(py::module_& module) {
   py::class_<CallbackQueue>(module, "CallbackQueue", "Where done-callbacks wait for the thread that runs them.")
@@ -249,6 +368,8 @@ void register_future(py::module_& module) {
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
       .def("from_cache", &Future::from_cache, "True if it has ended with an answer that another request's run gave.")
+      .def_static("_promise", &promise, py::arg("model"), py::arg("callbacks"))
+      .def("_resolve", &Future::resolve, py::arg("answer"), py::arg("error"))
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),
            "Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it "
            "has "

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <optional>
 
 #include "bindings.h"
@@ -36,7 +37,7 @@ bool answer(PyModel& model, PyRequest& request, bool& in_place) {
     PyEval_RestoreThread(state);
   }
   if (!ended && queued == 0) {
-    set_error(refusal, model.model->info());
+    set_error(refusal, model.model->info(), request.id);
     return false;
   }
   while (!ended) {
@@ -60,7 +61,7 @@ bool answer(PyModel& model, PyRequest& request, bool& in_place) {
     }
   }
   if (request.status.ok()) return true;
-  set_error(request.status, model.model->info());
+  set_error(request.status, model.model->info(), request.id);
   return false;
 }
 
@@ -82,7 +83,7 @@ bool right_count(Py_ssize_t count) {
 PyObject* infer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (!right_count(count)) return nullptr;
   PyModel& model = model_of(self);
-  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow);
+  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow, model.caching);
   if (request == nullptr) return nullptr;
   bool in_place = false;
   PyObject* const outputs = answer(model, *request, in_place) ? take_outputs(*request) : nullptr;
@@ -93,7 +94,7 @@ PyObject* infer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
 PyObject* infer_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (!right_count(count)) return nullptr;
   PyModel& model = model_of(self);
-  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow);
+  PyRequest* const request = make_request(self, model, arguments, Inputs::kBorrow, model.caching);
   if (request == nullptr) return nullptr;
   bool in_place = false;
   PyObject* const detailed = answer(model, *request, in_place) ? take_detailed(*request) : nullptr;
@@ -101,6 +102,16 @@ PyObject* infer_detailed(PyObject* self, PyObject* const* arguments, Py_ssize_t 
   return detailed;
 }
 
+// Asked before every request of a model with a circuit breaker and somebody to stand in: no exception is made of a
+// refusal that nobody would see.
+PyObject* turned_away(PyObject* self, PyObject* /*unused*/) {
+  PyModel& model = model_of(self);
+  if (!model.model->turns_away()) Py_RETURN_FALSE;
+  ++model.turned_away;
+  Py_RETURN_TRUE;
+}
+
+PyMethodDef turned_away_definition = {"turned_away", turned_away, METH_NOARGS, nullptr};
 PyMethodDef infer_definition = {"infer", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(infer)),
                                 METH_FASTCALL, nullptr};
 PyMethodDef infer_detailed_definition = {"infer_detailed",
@@ -185,6 +196,32 @@ py::object rehearse(const py::object& self, const py::object& inputs) {
   return py::reinterpret_steal<py::object>(outputs);
 }
 
+py::object fresh(const py::object& self) {
+  const PyModel& model = model_of(self.ptr());
+  if (!model.has_cache || model.caching == Model::Caching::kFresh) return self;
+  auto strict = std::make_unique<PyModel>(model);
+  strict->caching = Model::Caching::kFresh;
+  py::object made = py::cast(std::move(strict));
+  py::detail::keep_alive_impl(made, self);  // who waits for its last user must see this one
+  return made;
+}
+
+py::object last_good(const py::object& self, const py::object& inputs, const py::object& outputs,
+                     const py::object& tenant, double max_age) {
+  PyModel& model = model_of(self.ptr());
+  if (!model.has_cache) return py::none();
+  PyObject* const none = Py_None;
+  PyObject* const arguments[] = {inputs.ptr(), outputs.ptr(), none, none, none, tenant.ptr()};
+  PyRequest* const request = make_request(self.ptr(), model, arguments, Inputs::kBorrow, Model::Caching::kLater);
+  if (request == nullptr) throw py::error_already_set();
+  const bool found =
+      without_gil([&] { return model.model->last_good(*request, static_cast<Nanos>(std::min(max_age, 1e9) * 1e9)); });
+  PyObject* const detailed = found ? take_detailed(*request) : Py_NewRef(Py_None);
+  model.pool.put(request);
+  if (detailed == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(detailed);
+}
+
 }  // namespace
 
 void register_model(py::module_& module) {
@@ -193,6 +230,36 @@ void register_model(py::module_& module) {
   type.def_property_readonly("version", [](const PyModel& self) { return self.model->info().version; }, "Its version.");
   type.def_property_readonly(
       "waiting", [](const PyModel& self) { return self.model->waiting(); }, "Requests in its queue.");
+  type.def_property_readonly(
+      "failed", [](const PyModel& self) { return self.model->failed(); },
+      "Its device is lost: all requests are refused.");
+  type.def_property_readonly(
+      "succeeded", [](const PyModel& self) { return self.model->succeeded(); }, "Requests that ended well so far.");
+  type.def_property_readonly(
+      "expected_run", [](const PyModel& self) { return static_cast<double>(self.model->expected_run()) * 1e-9; },
+      "Seconds that a run of one row is expected to take; 0: nobody knows.");
+  type.def_readonly("turned_away_count", &PyModel::turned_away, "How often turned_away() was true.");
+  type.def(
+      "circuit", [](const PyModel& self) { return self.model->circuit(); },
+      "What its circuit breaker knows now; None: it has none.");
+  type.def(
+      "inject",
+      [](PyModel& self, const std::optional<std::string>& code, double delay, double rate, bool device_lost) {
+        auto faults = std::make_shared<Faults>();
+        faults->rate = rate;
+        faults->delay = static_cast<Nanos>(delay * 1e9);
+        faults->device_lost = device_lost;
+        for (int i = 1; code.has_value() && i < kErrorCodeCount; ++i) {
+          if (code_name(static_cast<ErrorCode>(i)) == *code) faults->code = static_cast<ErrorCode>(i);
+        }
+        return self.model->inject(std::move(faults));
+      },
+      py::arg("code"), py::arg("delay"), py::arg("rate"), py::arg("device_lost"),
+      "Makes this share of its requests fail with a code, or take so many seconds longer. False: something does "
+      "already.");
+  type.def(
+      "inject_nothing", [](PyModel& self) { static_cast<void>(self.model->inject(nullptr)); },
+      "Ends what inject began.");
   type.def("info", &info_of, "What is known of it, as a dict.");
   type.def(
       "watch_drift", [](PyModel& self, const DriftPlan* plan) { self.model->watch_drift(plan); },
@@ -222,6 +289,12 @@ void register_model(py::module_& module) {
   type.def(
       "clear_cache", [](PyModel& self) { self.model->clear_cache(); }, py::call_guard<py::gil_scoped_release>(),
       "Forgets every cached answer.");
+  type.def("fresh", &fresh,
+           "The same version; what is asked through this object is never answered with what is stale.");
+  type.def(
+      "last_good", &last_good, py::arg("inputs"), py::arg("outputs"), py::arg("tenant"), py::arg("max_age"),
+      "What the cache still has of an answer to this, as infer_detailed returns it, at most so many seconds stale; "
+      "None: nothing. No request of its own: counted with the cache alone.");
   type.def("rehearse", &rehearse, py::arg("inputs"),
            "The answer, counted nowhere: for warm-up and comparisons. Blocks without the GIL.");
   type.def(
@@ -270,6 +343,10 @@ void register_model(py::module_& module) {
       "dict[str, int] | None, bool, float | None]\n\n"
       "The answer, the request's number, its seconds in the queue and in the run, the rows of that run, what was "
       "changed, whether another run than its own answered, by how many seconds that answer is stale.";
+  turned_away_definition.ml_doc =
+      "turned_away(self: anya_engine._core.Model) -> bool\n\n"
+      "Whether a request would be refused whatever it is (breaker open, device lost); then it counts as refused.";
+  add_fast_method(type, &turned_away_definition);
   add_fast_method(type, &infer_definition);
   add_fast_method(type, &infer_detailed_definition);
 }

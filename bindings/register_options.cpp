@@ -41,6 +41,16 @@ void register_options(py::module_& module) {
       .def_readwrite("enable_mem_pattern", &SessionOptions::enable_mem_pattern)
       .def_readwrite("enable_cpu_mem_arena", &SessionOptions::enable_cpu_mem_arena)
       .def_readwrite("config_entries", &SessionOptions::config_entries);
+  py::class_<BreakerOptions>(module, "BreakerOptions", "When a version is asked no more; see BreakerPolicy.")
+      .def(py::init<>())
+      .def_readwrite("window", &BreakerOptions::window)
+      .def_readwrite("minimum_calls", &BreakerOptions::minimum_calls)
+      .def_readwrite("failure_rate", &BreakerOptions::failure_rate)
+      .def_readwrite("slow_call_duration", &BreakerOptions::slow_call_duration)
+      .def_readwrite("slow_call_rate", &BreakerOptions::slow_call_rate)
+      .def_readwrite("open_duration", &BreakerOptions::open_duration)
+      .def_readwrite("max_open_duration", &BreakerOptions::max_open_duration)
+      .def_readwrite("probes", &BreakerOptions::probes);
   py::class_<ContentLimits>(module, "ContentLimits", "What a model may consist of; see ModelLimits.")
       .def(py::init<>())
       .def_readwrite("max_model_bytes", &ContentLimits::max_model_bytes)
@@ -57,6 +67,7 @@ void register_options(py::module_& module) {
       .def_readwrite("policy", &CacheOptions::policy)
       .def_readwrite("stale_if_error", &CacheOptions::stale_if_error)
       .def_readwrite("stale_while_revalidate", &CacheOptions::stale_while_revalidate)
+      .def_readwrite("last_good", &CacheOptions::last_good)
       .def_readwrite("single_flight", &CacheOptions::single_flight)
       .def_readwrite("on_leader_error", &CacheOptions::on_leader_error)
       .def_readwrite("scope", &CacheOptions::scope)
@@ -73,6 +84,7 @@ void register_options(py::module_& module) {
       .def_readwrite("max_timeout", &ModelOptions::max_timeout)
       .def_readwrite("batch_check_rtol", &ModelOptions::batch_check_rtol)
       .def_readwrite("batch_check_atol", &ModelOptions::batch_check_atol)
+      .def_readwrite("breaker", &ModelOptions::breaker)
       .def_readwrite("rules", &ModelOptions::rules);
 }
 

@@ -14,6 +14,12 @@ py::typing::Dict<py::str, py::int_> by_code(const std::array<std::uint64_t, kErr
   return out;
 }
 
+py::str state_name(CircuitState state) {
+  constexpr std::array<std::string_view, 3> kNames = {"closed", "half_open", "open"};
+  const std::string_view name = kNames[static_cast<std::size_t>(state)];
+  return {name.data(), name.size()};
+}
+
 }  // namespace
 
 void register_stats(py::module_& module) {
@@ -35,6 +41,27 @@ void register_stats(py::module_& module) {
       .def_readonly("sanitized", &TensorCount::sanitized, "Values that were clipped, replaced or normalised.")
       .def_readonly("nonfinite", &TensorCount::nonfinite,
                     "NaN and infinities seen: each one changed or let through, and one of each refusal.");
+  py::class_<CircuitEvent>(module, "CircuitEvent", "A change of a circuit breaker.")
+      .def_readonly("number", &CircuitEvent::number, "From 1, in order.")
+      .def_property_readonly(
+          "to", [](const CircuitEvent& self) { return state_name(self.to); }, "The new state.")
+      .def_property_readonly(
+          "at", [](const CircuitEvent& self) { return static_cast<double>(self.at) * 1e-9; },
+          "When, on the clock of time.monotonic().")
+      .def_readonly("calls", &CircuitEvent::calls, "Calls that it was decided by; 0: time alone.")
+      .def_readonly("failed", &CircuitEvent::failed, "Failed ones among them.")
+      .def_readonly("slow", &CircuitEvent::slow, "Slow ones among them.");
+  py::class_<CircuitStats>(module, "CircuitStats", "What a circuit breaker knows now.")
+      .def_property_readonly(
+          "state", [](const CircuitStats& self) { return state_name(self.state); },
+          "\"closed\", \"half_open\" or \"open\".")
+      .def_readonly("calls", &CircuitStats::calls, "In the window, since the last change.")
+      .def_readonly("failed", &CircuitStats::failed, "Failed ones among them.")
+      .def_readonly("slow", &CircuitStats::slow, "Slow ones among them.")
+      .def_property_readonly(
+          "opens_in", [](const CircuitStats& self) { return static_cast<double>(self.opens_in) * 1e-9; },
+          "Seconds until an open one lets probes through.")
+      .def_readonly("events", &CircuitStats::events, "The last changes, oldest first.");
   py::class_<CacheStats>(module, "CacheStats", "Counters of a version's response cache, and what it holds.")
       .def_readonly("capacity_bytes", &CacheStats::capacity_bytes, "0: there is no cache.")
       .def_readonly("bytes", &CacheStats::bytes, "In use, all overheads counted.")
@@ -68,6 +95,9 @@ void register_stats(py::module_& module) {
       .def_readonly("splits", &ModelStats::splits)
       .def_readonly("terminated_runs", &ModelStats::terminated_runs)
       .def_readonly("stuck_runs", &ModelStats::stuck_runs)
+      .def_readonly("row_limit", &ModelStats::row_limit)
+      .def_readonly("failed", &ModelStats::failed)
+      .def_readonly("circuit", &ModelStats::circuit)
       .def_readonly("request_duration", &ModelStats::request_duration)
       .def_readonly("queue_duration", &ModelStats::queue_duration)
       .def_readonly("compute_duration", &ModelStats::compute_duration)

@@ -41,10 +41,10 @@ CPP_OWNED_WORDS = {
 }
 
 # Python: what needs nothing but its arguments. `_core` is the extension.
-PURE_MODULES = {"errors", "caching", "config", "rules", "strategies", "trust"} | {
+PURE_MODULES = {"errors", "caching", "config", "resilience", "rules", "strategies", "trust"} | {
     "_frozen", "_checks", "_tables", "_judge",
     "_routing", "_rollout", "_rollout_state", "_retry", "_fallback", "_drift", "_plan", "_scaling",
-    "repository", "_toml", "_differences", "_state", "_goal", "_registry",
+    "repository", "_stand_in", "_toml", "_differences", "_state", "_goal", "_registry",
     "drift", "profile", "_distributions", "_divergence", "_features", "_drift_report",
 }  # fmt: skip
 NOT_PURE = {
@@ -63,6 +63,7 @@ CORE_IMPORTERS = {
     *("_drift_counts", "_drift_plan", "_drift_watch", "_reference", "_reference_tap"),
     *("_callbacks", "_control", "_shadow", "_taps", "_comparison", "_recorded"),
     *("_canary", "_deployments", "_rollout_book"),
+    *("_guard", "_recoveries"),
 }
 # Libraries that one module speaks to, or two, so that replacing them is a small change.
 OWNED_LIBRARIES = {

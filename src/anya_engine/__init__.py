@@ -40,6 +40,7 @@ from .errors import (
 )
 from .profile import Profile
 from .repository import RepositoryConfig, VersionPolicy
+from .resilience import BreakerPolicy, Default, Fallback, LastGood, RetryPolicy
 from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
 from .trust import ModelLimits, TrustConfig
@@ -50,12 +51,16 @@ __all__ = [
     "Attempt",
     "BatchingConfig",
     "BlueGreen",
+    "BreakerPolicy",
     "CacheConfig",
     "CacheStats",
     "Canary",
     "Cancelled",
+    "CircuitEvent",
+    "CircuitStats",
     "ConfigError",
     "DeadlineExceeded",
+    "Default",
     "DimRule",
     "DriftConfig",
     "DriftReport",
@@ -64,6 +69,7 @@ __all__ = [
     "EngineConfig",
     "EngineStats",
     "ExecutionError",
+    "Fallback",
     "FeatureDrift",
     "FileMissing",
     "Future",
@@ -73,6 +79,7 @@ __all__ = [
     "InputRule",
     "InputTooLarge",
     "InvalidInput",
+    "LastGood",
     "MetricEvidence",
     "ModelConfig",
     "ModelHealth",
@@ -92,7 +99,9 @@ __all__ = [
     "RegistryExpired",
     "RegistryRollback",
     "RepositoryConfig",
+    "ResilienceStats",
     "Response",
+    "RetryPolicy",
     "Revoked",
     "RolloutEvent",
     "RolloutStatus",
@@ -116,7 +125,16 @@ __all__ = [
 ]
 
 try:
-    from ._core import CacheStats, Future, HistogramSnapshot, ModelStats, RunTime, TensorCount
+    from ._core import (
+        CacheStats,
+        CircuitEvent,
+        CircuitStats,
+        Future,
+        HistogramSnapshot,
+        ModelStats,
+        RunTime,
+        TensorCount,
+    )
     from ._engine import Engine
     from ._info import (
         Attempt,
@@ -125,6 +143,7 @@ try:
         MetricEvidence,
         ModelHealth,
         ModelInfo,
+        ResilienceStats,
         Response,
         RolloutEvent,
         RolloutStatus,

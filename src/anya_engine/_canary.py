@@ -160,6 +160,11 @@ class CanaryDeployment(Deployment):
         self.rollout, self._judged = rollout, judged
         super().restore(saved)
 
+    def reroute(self) -> None:
+        """Likewise, with a control slice of the version as it is loaded now."""
+        self._end_control()
+        super().reroute()
+
     def _move(self, transition: Transition, now: float) -> None:
         if transition.move == "promote":
             super().promote(now, transition.why)

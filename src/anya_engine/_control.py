@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from os import PathLike
 from pathlib import Path
 
@@ -191,7 +192,7 @@ class Control:
             Unavailable: This process is a fork of the one that made the engine.
         """
         self._check_process()
-        return self._deployments.status(name)
+        return dataclasses.replace(self._deployments.status(name), circuits=self._models.circuits(name))
 
     def drift(self, name: str, version: str | None = None) -> DriftReport:
         """Where a version's inputs and outputs stand against their reference, feature by feature.

@@ -15,10 +15,13 @@ __all__: list[str] = [
     "AsyncDoor",
     "AxisSpec",
     "BatchingOptions",
+    "BreakerOptions",
     "BytesCache",
     "CacheOptions",
     "CacheStats",
     "CallbackQueue",
+    "CircuitEvent",
+    "CircuitStats",
     "ContentLimits",
     "Detail",
     "DimRule",
@@ -86,6 +89,11 @@ class Detail:
     def predicted_wait(self) -> typing.Any:
         """
         Seconds that the request would have waited or taken; None when nobody knows.
+        """
+    @property
+    def request_id(self) -> typing.Any:
+        """
+        The request's number, or None.
         """
     @property
     def value(self) -> typing.Any:
@@ -363,6 +371,44 @@ class SessionOptions:
     @providers.setter
     def providers(self, arg0: collections.abc.Sequence[ProviderOptions]) -> None: ...
 
+class BreakerOptions:
+    """
+    When a version is asked no more; see BreakerPolicy.
+    """
+    def __init__(self) -> None: ...
+    @property
+    def failure_rate(self) -> float: ...
+    @failure_rate.setter
+    def failure_rate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def max_open_duration(self) -> float: ...
+    @max_open_duration.setter
+    def max_open_duration(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def minimum_calls(self) -> int: ...
+    @minimum_calls.setter
+    def minimum_calls(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def open_duration(self) -> float: ...
+    @open_duration.setter
+    def open_duration(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def probes(self) -> int: ...
+    @probes.setter
+    def probes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def slow_call_duration(self) -> float: ...
+    @slow_call_duration.setter
+    def slow_call_duration(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def slow_call_rate(self) -> float: ...
+    @slow_call_rate.setter
+    def slow_call_rate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def window(self) -> int: ...
+    @window.setter
+    def window(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
 class ContentLimits:
     """
     What a model may consist of; see ModelLimits.
@@ -409,6 +455,10 @@ class CacheOptions:
     @capacity_bytes.setter
     def capacity_bytes(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     @property
+    def last_good(self) -> float: ...
+    @last_good.setter
+    def last_good(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
     def stale_if_error(self) -> float: ...
     @stale_if_error.setter
     def stale_if_error(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
@@ -431,6 +481,7 @@ class ModelOptions:
     """
 
     batching: BatchingOptions
+    breaker: BreakerOptions | None
     cache: CacheOptions
     content: ContentLimits
     rules: ModelRules
@@ -559,6 +610,76 @@ class TensorCount:
         Values that were clipped, replaced or normalised.
         """
 
+class CircuitEvent:
+    """
+    A change of a circuit breaker.
+    """
+    @property
+    def at(self) -> float:
+        """
+        When, on the clock of time.monotonic().
+        """
+    @property
+    def calls(self) -> int:
+        """
+        Calls that it was decided by; 0: time alone.
+        """
+    @property
+    def failed(self) -> int:
+        """
+        Failed ones among them.
+        """
+    @property
+    def number(self) -> int:
+        """
+        From 1, in order.
+        """
+    @property
+    def slow(self) -> int:
+        """
+        Slow ones among them.
+        """
+    @property
+    def to(self) -> str:
+        """
+        The new state.
+        """
+
+class CircuitStats:
+    """
+    What a circuit breaker knows now.
+    """
+    @property
+    def calls(self) -> int:
+        """
+        In the window, since the last change.
+        """
+    @property
+    def events(self) -> list[CircuitEvent]:
+        """
+        The last changes, oldest first.
+        """
+    @property
+    def failed(self) -> int:
+        """
+        Failed ones among them.
+        """
+    @property
+    def opens_in(self) -> float:
+        """
+        Seconds until an open one lets probes through.
+        """
+    @property
+    def slow(self) -> int:
+        """
+        Slow ones among them.
+        """
+    @property
+    def state(self) -> str:
+        """
+        "closed", "half_open" or "open".
+        """
+
 class CacheStats:
     """
     Counters of a version's response cache, and what it holds.
@@ -645,9 +766,13 @@ class ModelStats:
     @property
     def cache(self) -> CacheStats: ...
     @property
+    def circuit(self) -> CircuitStats | None: ...
+    @property
     def compute_duration(self) -> HistogramSnapshot: ...
     @property
     def ended(self) -> dict[str, int]: ...
+    @property
+    def failed(self) -> bool: ...
     @property
     def in_flight(self) -> int: ...
     @property
@@ -666,6 +791,8 @@ class ModelStats:
     def refused(self) -> dict[str, int]: ...
     @property
     def request_duration(self) -> HistogramSnapshot: ...
+    @property
+    def row_limit(self) -> int: ...
     @property
     def rows(self) -> int: ...
     @property
@@ -909,6 +1036,10 @@ class Model:
         """
         The same for Model.infer_detailed's answer.
         """
+    def circuit(self) -> CircuitStats | None:
+        """
+        What its circuit breaker knows now; None: it has none.
+        """
     def clear_cache(self) -> None:
         """
         Forgets every cached answer.
@@ -916,6 +1047,10 @@ class Model:
     def counted(self, tally: RolloutTally, is_new: bool) -> Model:
         """
         The same version; what is asked through this object is counted in a tally.
+        """
+    def fresh(self) -> typing.Any:
+        """
+        The same version; what is asked through this object is never answered with what is stale.
         """
     def infer(
         self,
@@ -945,6 +1080,30 @@ class Model:
         """
         What is known of it, as a dict.
         """
+    def inject(
+        self,
+        code: str | None,
+        delay: typing.SupportsFloat | typing.SupportsIndex,
+        rate: typing.SupportsFloat | typing.SupportsIndex,
+        device_lost: bool,
+    ) -> bool:
+        """
+        Makes this share of its requests fail with a code, or take so many seconds longer. False: something does already.
+        """
+    def inject_nothing(self) -> None:
+        """
+        Ends what inject began.
+        """
+    def last_good(
+        self,
+        inputs: typing.Any,
+        outputs: typing.Any,
+        tenant: typing.Any,
+        max_age: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> typing.Any:
+        """
+        What the cache still has of an answer to this, as infer_detailed returns it, at most so many seconds stale; None: nothing. No request of its own: counted with the cache alone.
+        """
     def rehearse(self, inputs: typing.Any) -> typing.Any:
         """
         The answer, counted nowhere: for warm-up and comparisons. Blocks without the GIL.
@@ -966,9 +1125,10 @@ class Model:
         priority: typing.Any,
         key: typing.Any,
         tenant: typing.Any,
+        recover: typing.Any = None,
     ) -> Future:
         """
-        Queues a copy of the inputs; the answer is in the future.
+        Queues a copy of the inputs; the answer is in the future. Where it fails, recover(future, error, inputs) is called before anybody sees it, and resolves the future in the end.
         """
     def submit_uncached(
         self,
@@ -991,6 +1151,10 @@ class Model:
         """
         The bytes of the profile.json that lay beside the model, once.
         """
+    def turned_away(self) -> bool:
+        """
+        Whether a request would be refused whatever it is (breaker open, device lost); then it counts as refused.
+        """
     def twin(self) -> Model:
         """
         The same version on the same session, with a queue and instances of its own; its counts are the version's.
@@ -1004,9 +1168,29 @@ class Model:
         Counts what is asked and answered from now on; None: no longer.
         """
     @property
+    def expected_run(self) -> float:
+        """
+        Seconds that a run of one row is expected to take; 0: nobody knows.
+        """
+    @property
+    def failed(self) -> bool:
+        """
+        Its device is lost: all requests are refused.
+        """
+    @property
     def name(self) -> str:
         """
         The model's name.
+        """
+    @property
+    def succeeded(self) -> int:
+        """
+        Requests that ended well so far.
+        """
+    @property
+    def turned_away_count(self) -> int:
+        """
+        How often turned_away() was true.
         """
     @property
     def version(self) -> str:
@@ -1077,6 +1261,9 @@ class Future:
     """
     The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit.
     """
+    @staticmethod
+    def _promise(model: typing.Any, callbacks: typing.Any) -> Future: ...
+    def _resolve(self, answer: typing.Any, error: typing.Any) -> bool: ...
     def add_done_callback(self, fn: collections.abc.Callable[[typing.Any], typing.Any]) -> None:
         """
         Calls fn(self) once the request has ended: on the engine's callback thread, or at once on this one if it has ended already. What fn raises goes to sys.unraisablehook.

@@ -145,6 +145,11 @@ class Deployment:
             self._shown = self._wanted()
             self.out_of_step = ""
 
+    def reroute(self) -> None:
+        """Make the table say it once more: one of the two versions was opened again."""
+        self._shown = None
+        self.show()
+
     def saved(self) -> SavedRollout:
         """All of it, for `restore` in another process."""
         return SavedRollout(
@@ -255,6 +260,11 @@ class ShadowDeployment(Deployment):
         """Return where it stands."""
         report = self._mirror.report() if self._mirror is not None else ShadowReport()
         return dataclasses.replace(super().status(), shadow=report)
+
+    def reroute(self) -> None:
+        """Copies go to the version as it is loaded now; the table has nothing else to say."""
+        if self._mirror is not None:
+            self._mirror.shadow = self.table.model(self.name, self.new)
 
     def _show(self) -> None:
         super()._show()

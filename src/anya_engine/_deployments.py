@@ -51,7 +51,7 @@ class Deployments:
         wall: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._table = table
+        self.table = table
         self._callbacks = callbacks
         self._clock = clock
         self._changed = threading.Condition()  # its lock protects all below
@@ -64,7 +64,7 @@ class Deployments:
         """See `Engine.deploy`."""
         if not isinstance(strategy, (BlueGreen, Canary, Shadow)):
             check.refuse("strategy", "must be an anya.BlueGreen, an anya.Canary or an anya.Shadow", strategy)
-        new = self._table.model(name, version)
+        new = self.table.model(name, version)
         if isinstance(strategy, BlueGreen) and strategy.compare:
             with self._changed:
                 self._check(name, new, strategy)
@@ -72,7 +72,7 @@ class Deployments:
                 "rollout model=%s version=%s %s",
                 name,
                 version,
-                compare(self._table, name, new, strategy, self._callbacks),
+                compare(self.table, name, new, strategy, self._callbacks),
             )
         with self._changing(name):
             before, stable = self._check(name, new, strategy)
@@ -96,7 +96,7 @@ class Deployments:
         with self._changing(name):
             deployment = self._book.latest.get(name)
             if deployment is None or (back := deployment.rollback_to()) is None:
-                self._table.stable(name)  # an unknown name is refused as such
+                self.table.stable(name)  # an unknown name is refused as such
                 raise ConfigError(self._nothing_to_roll_back(name, deployment), field="name", value=name)
             deployment.roll_back(self._clock(), f"rolled back to {back} by hand")
             return deployment.status()
@@ -125,7 +125,7 @@ class Deployments:
         with self._changed:
             deployment = self._book.latest.get(name)
             if deployment is None:
-                self._table.stable(name)
+                self.table.stable(name)
             if isinstance(deployment, CanaryDeployment) and deployment.in_progress:
                 if metric not in deployment.own:
                     check.refuse(
@@ -137,19 +137,19 @@ class Deployments:
         """See `Engine.record`."""
         count = check.integer("count", count, 1, 1_000_000)
         with self._changed:
-            stable = self._table.stable(name)
-            source = self._table.source(name, stable.version)
+            stable = self.table.stable(name)
+            source = self.table.source(name, stable.version)
             if source is None:
                 check.refuse("name", "a model from bytes has no place to record beside", name)
             path = recorded_path(source)
             names = [spec[0] for spec in stable.info()["inputs"]]
-            self._table.tap(name, Recorder(path, names, count, lambda: self._table.tap(name, None)))
-            self._table.recording(name, path)
+            self.table.tap(name, Recorder(path, names, count, lambda: self.table.tap(name, None)))
+            self.table.recording(name, path)
             return path
 
     def status(self, name: str) -> RolloutStatus:
         """See `Engine.status`."""
-        stable = self._table.stable(name).version
+        stable = self.table.stable(name).version
         with self._changed:
             self._book.refresh()
             deployment = self._book.latest.get(name)
@@ -161,13 +161,20 @@ class Deployments:
             status = deployment.status()
             return dataclasses.replace(status, out_of_step=trouble) if trouble else status
 
+    def reroute(self, name: str) -> None:
+        """A version of this name was opened again: a rollout in progress must not ask the old one."""
+        with self._changed:
+            deployment = self._book.latest.get(name)
+            if deployment is not None and deployment.in_progress:
+                deployment.reroute()
+
     def withdraw(self, name: str, version: str | None) -> None:
         """A version is about to be unloaded by hand: end what depends on it; None: all versions are, here."""
         with self._changed:
             if version is None:
                 deployment = self._book.latest.pop(name, None)
                 if isinstance(deployment, ShadowDeployment):
-                    self._table.tap(name, None)
+                    self.table.tap(name, None)
                 self._book.leave(name)
                 return
             if name not in self._book.latest:
@@ -258,7 +265,7 @@ class Deployments:
             )
         if before is not None and before.out_of_step:
             raise ConfigError(f"model '{name}': {before.out_of_step}", field="name", value=name)
-        stable = self._table.stable(name)
+        stable = self.table.stable(name)
         if stable.version == new.version:
             raise ConfigError(
                 f"version '{new.version}' of model '{name}' serves already", field="version", value=new.version
@@ -270,7 +277,7 @@ class Deployments:
     def _in_progress(self, name: str, what: str) -> Deployment:
         deployment = self._book.latest.get(name)
         if deployment is None or not deployment.in_progress:
-            self._table.stable(name)
+            self.table.stable(name)
             raise ConfigError(f"there is no rollout of model '{name}' in progress to {what}", field="name", value=name)
         return deployment
 
@@ -296,7 +303,7 @@ class Deployments:
 
     def _unload(self, name: str, version: str) -> None:
         try:
-            self._table.unload(name, version)
+            self.table.unload(name, version)
         except (ModelNotFound, ConfigError) as error:
             _log.info("rollout model=%s version=%s stays as it is: %s", name, version, error)
 

@@ -8,7 +8,7 @@ import inspect
 import logging
 import sys
 import weakref
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -20,12 +20,12 @@ from ._control import Control
 from ._deployments import Deployments
 from ._drift_watch import DriftWatches
 from ._event_loops import EventLoops
-from ._frozen import FrozenMapping
-from ._info import Attempt, EngineStats, Health, ModelHealth, Response
+from ._guard import strict
+from ._info import EngineStats, Health, ModelHealth, Response, response_of
 from ._model_table import ModelTable
 from ._process_group import ProcessGroup
+from ._repairs import Repairs
 from ._runtime import find_runtime
-from ._taps import TappedModel
 from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
@@ -43,9 +43,6 @@ _log = logging.getLogger("anya_engine")
 # `__dlpack__` or the buffer protocol.
 Inputs: TypeAlias = Any
 Outputs: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
-# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed,
-# whether another run than its own answered, by how many seconds that answer is stale.
-Detailed: TypeAlias = "tuple[Outputs, int, float, float, int, dict[str, int] | None, bool, float | None]"
 
 
 class Engine(Control, Configurable):
@@ -70,6 +67,11 @@ class Engine(Control, Configurable):
             one 128. Waiting requests of a lower number run first, in one level those that are due first.
         key: What keeps one user on one version while versions change.
         tenant: What separates answers in the response cache; see `CacheConfig.scope`.
+        allow_degraded: Whether something else than the model's own fresh answer will do: that of a `fallback`, or a
+            stale one of its cache. False: its error instead.
+
+    Where the model's configuration says so, what fails is tried again, or answered by something else
+    (`ModelConfig.retry`, `.fallback`); a request that names a version is asked once.
 
     Raises:
         ModelNotFound: No such model or version.
@@ -77,7 +79,7 @@ class Engine(Control, Configurable):
         InputTooLarge: More bytes than `max_request_bytes`.
         Overloaded: The queue is full, or holds more than it can serve in time.
         DeadlineExceeded: The time ran out, or is predicted to.
-        Unavailable: The engine is closed, or this is a forked child.
+        Unavailable: The engine is closed, this is a forked child, the circuit breaker is open, or the device is lost.
         ExecutionError: The run failed; the message is ONNX Runtime's.
         ModelOutputInvalid: The answer breaks a rule of `ModelConfig.outputs`.
         OutOfMemory: There was no memory for the run.
@@ -107,11 +109,13 @@ class Engine(Control, Configurable):
         self._models = ModelTable(self._core, library, config.models)
         group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
         self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
+        self._repairs = Repairs(self._models, self._deployments.reroute)
+        self._models.on_device = self._repairs.begin
         self._rechecks = Rechecks(self._models, self._deployments)
         self._models.refused = self._rechecks.refused
         self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        ends = (self._deployments, self._rechecks, self._models.drift, self._watches)
+        ends = (self._deployments, self._rechecks, self._models.drift, self._watches, self._repairs)
         self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
             self._models.policies.of(config.trust)  # a key that cannot be had is found out now
@@ -144,12 +148,15 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> Outputs:
         """Ask and wait. Runs on this thread when an instance is idle, in company otherwise."""
         try:
             model = self._models.serving[name] if version is None else self._models.named[name, version]
         except (KeyError, TypeError):
             self._models.not_found(name, version)
+        if not allow_degraded:
+            model = strict(model)
         return model.infer(inputs, outputs, timeout, priority, key, tenant)
 
     def infer_detailed(
@@ -163,11 +170,11 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> Response:
         """Like `infer`, with how the answer came about."""
-        model = self._models.find(name, version, key)
-        answer = model.infer_detailed(inputs, outputs, timeout, priority, key, tenant)
-        return self._response(model, answer)
+        model = self._models.find(name, version, key, allow_degraded)
+        return response_of(model, model.infer_detailed(inputs, outputs, timeout, priority, key, tenant))
 
     def submit(
         self,
@@ -180,9 +187,10 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> _core.Future:
         """Ask and go on; the answer is in the `Future`. The inputs are copied: the caller may change them at once."""
-        model = self._models.find(name, version, key)
+        model = self._models.find(name, version, key, allow_degraded)
         return model.submit(self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
 
     def infer_async(
@@ -196,6 +204,7 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> Coroutine[Any, Any, Outputs]:
         """Ask from any asyncio loop (uvloop too). Cancelling the task cancels the request.
 
@@ -206,6 +215,8 @@ class Engine(Control, Configurable):
             model = self._models.serving[name] if version is None else self._models.named[name, version]
         except (KeyError, TypeError):
             return self._not_found_async(name, version)
+        if not allow_degraded:
+            model = strict(model)
         return model.ask(self._door, inputs, outputs, timeout, priority, key, tenant)
 
     async def infer_detailed_async(
@@ -219,11 +230,11 @@ class Engine(Control, Configurable):
         priority: int | None = None,
         key: str | bytes | int | None = None,
         tenant: str | None = None,
+        allow_degraded: bool = True,
     ) -> Response:
         """Like `infer_async`, with how the answer came about."""
-        model = self._models.find(name, version, key)
-        answer = await model.ask_detailed(self._door, inputs, outputs, timeout, priority, key, tenant)
-        return self._response(model, answer)
+        model = self._models.find(name, version, key, allow_degraded)
+        return response_of(model, await model.ask_detailed(self._door, inputs, outputs, timeout, priority, key, tenant))
 
     # ---- what it tells
 
@@ -233,7 +244,7 @@ class Engine(Control, Configurable):
         models: dict[tuple[str, str], _core.ModelStats] = {}
         for model in self._core.stats():
             models.setdefault((model.name, model.version), model)
-        return EngineStats(models=tuple(models.values()))
+        return EngineStats(models=tuple(models.values()), resilience=self._models.recoveries.stats())
 
     def collector(self) -> Collector:
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
@@ -254,7 +265,7 @@ class Engine(Control, Configurable):
         models = {
             name: self._model_health(self._models.stable(name))
             if ready
-            else ModelHealth(ready=False, version=self._models.stable(name).version, reason=reason)
+            else ModelHealth(live=False, ready=False, version=self._models.stable(name).version, reason=reason)
             for name in list(self._models.serving)
         }
         for name, _ in list(self._models.loading):
@@ -262,7 +273,8 @@ class Engine(Control, Configurable):
         waiting = [name for name, model in models.items() if not model.ready]
         if ready and waiting:
             reason = f"not ready: {', '.join(sorted(waiting))}"
-        return Health(live=ready, ready=ready and not waiting, reason=reason, models=models)
+        live = ready and all(model.live for model in models.values())
+        return Health(live=live, ready=ready and not waiting, reason=reason, models=models)
 
     # ---- the end
 
@@ -292,7 +304,15 @@ class Engine(Control, Configurable):
 
     def _model_health(self, model: _core.Model) -> ModelHealth:
         stats = model.stats()
+        if stats.failed:
+            return self._repairs.health(model.name, model.version)
         reason = ""
+        if stats.circuit is not None and stats.circuit.state != "closed":
+            self._models.recoveries.look(model)
+            reason = f"the circuit breaker is {stats.circuit.state.replace('_', ' ')}"
+            if not self._models.config_of(model.name, model.version).fallback:
+                return ModelHealth(ready=False, version=model.version, reason=reason)
+            reason += "; its fallbacks answer"
         if stats.stuck_runs:
             reason = f"{stats.stuck_runs} of {stats.instances} instances are stuck in runs that were told to stop"
         if stats.stuck_runs > self._stuck.get(model, 0):
@@ -303,23 +323,6 @@ class Engine(Control, Configurable):
             reason = f"the registry lets it run no longer: {code}"
             ready = ready and not self._rechecks.drains(model)
         return ModelHealth(ready=ready, version=model.version, reason=reason)
-
-    def _response(self, model: _core.Model | TappedModel, answer: Detailed) -> Response:
-        outputs, request_id, queue_time, compute_time, batch_size, sanitized, from_cache, stale_age = answer
-        return Response(
-            outputs=outputs,
-            request_id=request_id,
-            version=model.version,
-            served_by=model.name,
-            degraded=stale_age is not None,
-            attempts=(Attempt(model=model.name, version=model.version),),
-            from_cache=from_cache,
-            stale_age=stale_age,
-            sanitized=_NOTHING if sanitized is None else FrozenMapping(sanitized),
-            queue_time=queue_time,
-            compute_time=compute_time,
-            batch_size=batch_size,
-        )
 
     async def _not_found_async(self, name: str, version: str | None) -> Outputs:
         self._models.not_found(name, version)
@@ -332,6 +335,7 @@ def _shut(
     rechecks: Rechecks,
     drift: DriftWatches,
     watches: list[Watch],
+    repairs: Repairs,
 ) -> None:
     if not core.is_owner_process:
         return  # a forked child at its end: whoever held the locks at the fork does not live here
@@ -340,14 +344,14 @@ def _shut(
     rechecks.end()
     deployments.stop()
     drift.stop()
+    repairs.stop()
     core.close()
+    deployments.table.recoveries.timer.stop()
     for watch in watches:
         watch.stop()
     rechecks.join()
     callbacks.stop()
 
-
-_NOTHING: Mapping[str, int] = FrozenMapping()
 
 # For those who ask by introspection, mocks with a spec for one: it gives a coroutine, though no `async def` made it.
 if sys.version_info >= (3, 12):

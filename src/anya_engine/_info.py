@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ._frozen import FrozenMapping
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ._core import ModelStats
+    from ._core import CircuitStats, ModelStats
 
 __all__ = [
     "Attempt",
@@ -19,12 +21,21 @@ __all__ = [
     "MetricEvidence",
     "ModelHealth",
     "ModelInfo",
+    "ResilienceStats",
     "Response",
     "RolloutEvent",
     "RolloutStatus",
     "ShadowReport",
     "TensorSpec",
+    "response_of",
 ]
+
+
+# The core's answer: outputs, request's number, seconds in the queue and in the run, rows of the run, what was changed,
+# whether another run than its own answered, by how many seconds that answer is stale.
+Detailed: TypeAlias = (
+    "tuple[dict[str, np.ndarray[Any, Any]], int, float, float, int, dict[str, int] | None, bool, float | None]"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,15 +147,68 @@ class Response:
     batch_size: int
 
 
+def response_of(
+    model: Any,
+    answer: Detailed | Response | dict[str, np.ndarray[Any, Any]],
+    attempts: tuple[Attempt, ...] = (),
+    *,
+    degraded: bool = False,
+) -> Response:
+    """The answer of this version as a `Response`; what is one already is returned as it is."""
+    if isinstance(answer, Response):
+        return answer
+    detailed = answer if isinstance(answer, tuple) else (answer, 0, 0.0, 0.0, 0, None, False, None)
+    outputs, request_id, queue_time, compute_time, batch_size, sanitized, from_cache, stale_age = detailed
+    return Response(
+        outputs=outputs,
+        request_id=request_id,
+        version=model.version,
+        served_by=model.name,
+        degraded=degraded or stale_age is not None,
+        attempts=attempts or (Attempt(model=model.name, version=model.version),),
+        from_cache=from_cache,
+        stale_age=stale_age,
+        sanitized=_NOTHING if sanitized is None else FrozenMapping(sanitized),
+        queue_time=queue_time,
+        compute_time=compute_time,
+        batch_size=batch_size,
+    )
+
+
+_NOTHING: Mapping[str, int] = FrozenMapping()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ResilienceStats:
+    """What was done about failures of a version.
+
+    Attributes:
+        name: The model.
+        version: Its version.
+        attempts: By number of the attempt and result: "ok", "error", or "fallback" where they ended with another
+            answer. A first attempt that goes well is not counted here.
+        fallbacks: Links that were gone on to, by link and code of the error before it.
+        budget_tokens: Retries in hand; None without a `RetryPolicy`.
+    """
+
+    name: str
+    version: str
+    attempts: Mapping[tuple[int, str], int]
+    fallbacks: Mapping[tuple[str, str], int]
+    budget_tokens: float | None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
     """Counters of everything loaded, read model by model.
 
     Attributes:
         models: One entry per loaded version.
+        resilience: One entry per version that has a `retry`, a `fallback` or a `breaker`, in the same order.
     """
 
     models: tuple[ModelStats, ...]
+    resilience: tuple[ResilienceStats, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +216,15 @@ class ModelHealth:
     """Whether a model answers.
 
     Attributes:
-        ready: It takes requests, and an instance of it can run them.
+        live: It can work in this process. False: its device is lost and it could not be opened again; a process that is
+            started anew may have the device.
+        ready: It takes requests, and an instance of it can run them; or its fallbacks answer while its circuit breaker
+            is open.
         version: The version that serves; None when there is none.
         reason: Why it is not ready, or which of its instances cannot run; "" when all is well.
     """
 
+    live: bool = True
     ready: bool
     version: str | None
     reason: str
@@ -167,7 +235,7 @@ class Health:
     """Whether the engine works; made for a service's own health endpoint.
 
     Attributes:
-        live: The engine can work in this process: it is not closed, and this is not a forked child.
+        live: The engine can work in this process: it is not closed, this is no forked child, and every model is live.
         ready: It is live, and every model takes requests. An engine without models is ready.
         reason: Why not; "" when all is well.
         models: Each model by name.
@@ -264,6 +332,7 @@ class RolloutStatus:
         out_of_step: Why this process does not answer as its group does, for example because a version is not loaded
             here; "" when it does.
         events: What happened, oldest first; the last hundred.
+        circuits: The circuit breaker of each version that has one.
     """
 
     name: str
@@ -281,3 +350,4 @@ class RolloutStatus:
     rollback_to: str | None = None
     out_of_step: str = ""
     events: tuple[RolloutEvent, ...] = ()
+    circuits: Mapping[str, CircuitStats] = dataclasses.field(default_factory=dict)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from os import PathLike, fspath
 from pathlib import Path
@@ -18,26 +18,29 @@ from ._core_rules import schema_reader
 from ._cuda import preload_cuda
 from ._drift_report import unwatched
 from ._drift_watch import DriftWatches, WatchedModel
+from ._guard import Guarded, strict
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
-from ._planned_table import PlannedTable
+from ._planned_table import PlannedTable, Target
 from ._recorded import recorded_path, replay
+from ._recoveries import Recoveries
 from ._reference_tap import ReferenceTap
 from ._repository import full
 from ._retire import PATIENCE, retire
 from ._routing import Split
 from ._runtime import RuntimeLibrary
 from ._state import Entry, Key
-from ._taps import Tap, Tapped, TappedModel
+from ._taps import Tap, TappedModel
 from ._trust import Policies, audit
 from .config import ModelConfig, Provider
 from .drift import DriftReport
-from .errors import ConfigError, ModelLoadError, ModelNotFound
+from .errors import AnyaError, ConfigError, ModelLoadError, ModelNotFound
 from .trust import TrustConfig
 
 __all__ = ["ModelTable"]
 
 _log = logging.getLogger("anya_engine")
+_CPU = "CPUExecutionProvider"
 
 
 class ModelTable(PlannedTable):
@@ -62,7 +65,10 @@ class ModelTable(PlannedTable):
         self._lock = threading.Lock()  # of those who change something; not held while a model loads or drains
         self._stable: dict[str, _core.Model] = {}  # the version that serves its name, whoever else takes a share
         self._taps: dict[str, Tap] = {}
-        self.serving: dict[str, _core.Model | Split[_core.Model] | Tapped] = {}
+        self._bytes: dict[Key, bytes] = {}  # what versions on a device were loaded from: it may be lost
+        self.serving: dict[str, Target] = {}
+        self.recoveries = Recoveries(self)
+        self.on_device: Callable[[], None] = lambda: None  # called when a version runs on more than the CPU
         self.loaded: dict[Key, _core.Model] = {}
         self.named: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
@@ -90,12 +96,14 @@ class ModelTable(PlannedTable):
             entry = Entry(key=key, source=origin, config=config, managed=False)
             with self._lock:
                 self._last_configs[name] = config
+                if isinstance(source, bytes) and config.providers != (_CPU,):
+                    self._bytes[key] = source
                 self.loaded = {**self.loaded, key: model}
                 self.named = {**self.named, key: model}
                 self.entries = {**self.entries, key: entry}
                 if name not in self._stable:
                     self._stable[name] = model
-                    self.serving = {**self.serving, name: model}
+                    self._put(name, model)
         finally:
             self.release([key])
         return self.announce(key, model)
@@ -110,13 +118,54 @@ class ModelTable(PlannedTable):
         options = core_options(config)
         model = self._core.load(*key, source, options, read_schema, policy, audit(key, config.trust))
         try:
+            self.recoveries.check(model, config)
             if isinstance(source, str):
                 self._warm_up(model, source)
             self.drift.begin(model, config.drift)
         except BaseException:
             model.unload()
             raise
+        if model.info()["providers"] != (_CPU,):
+            self.on_device()
         return model
+
+    def reopen(self, key: Key) -> _core.Model:
+        """Open a version again as it was opened: after its device was lost, where need be on the CPU alone.
+
+        Raises:
+            AnyaError: It cannot be; `ConfigError` where it was loaded from bytes and nobody has kept them,
+                `ModelLoadError` where its files are others now: what was loaded by this name cannot be had.
+        """
+        entry = self.entries.get(key)
+        source = (entry.source if entry is not None else None) or self._bytes.get(key)
+        if entry is None or source is None:
+            raise ConfigError(f"model '{':'.join(key)}' was loaded from bytes, which nobody has kept; load it again")
+        digest = self.model(*key).info()["digest"]
+        try:
+            model = self.open(key, source, entry.config)
+        except AnyaError:
+            if not _has_cpu_after_others(entry.config.providers):
+                raise
+            model = self.open(key, source, dataclasses.replace(entry.config, providers=(_CPU,)))
+        if model.info()["digest"] != digest:
+            model.unload()
+            raise ModelLoadError(f"the files of model '{':'.join(key)}' are others now; load them as another version")
+        return model
+
+    def replace(self, key: Key, old: _core.Model, new: _core.Model) -> bool:
+        """Let a version that was opened again take its own place, if it still has it."""
+        with self._lock:
+            if self.loaded.get(key) is not old:
+                return False
+            name = key[0]
+            self.loaded = {**self.loaded, key: new}
+            self._name_versions()
+            if self._stable.get(name) is old:
+                is_shared = self._is_shared(name)
+                self._stable[name] = new
+                if not is_shared:
+                    self._put(name, new)
+            return True
 
     def announce(self, key: Key, model: _core.Model) -> ModelInfo:
         """Say what has come in."""
@@ -142,6 +191,8 @@ class ModelTable(PlannedTable):
                 self.serving = {other: model for other, model in self.serving.items() if other != name}
                 self._last_configs.pop(name, None)
             self.loaded = left
+            for key in gone:
+                self._bytes.pop(key, None)
             self._forget(gone)
             self._name_versions()
             stays = name in self._stable
@@ -162,12 +213,16 @@ class ModelTable(PlannedTable):
                 value=version,
             )
 
-    def find(self, name: str, version: str | None, key: object) -> _core.Model | TappedModel:
+    def find(
+        self, name: str, version: str | None, key: object, allow_degraded: bool = True
+    ) -> _core.Model | TappedModel | Guarded:
         """What is to answer a request."""
         try:
             model = self.serving[name] if version is None else self.named[name, version]
         except (KeyError, TypeError):
             self.not_found(name, version)
+        if not allow_degraded:
+            model = strict(model)
         return model if isinstance(model, _core.Model) else model.pick(key)
 
     def has(self, name: str, version: str) -> bool:
@@ -208,12 +263,13 @@ class ModelTable(PlannedTable):
                 return
             if tap is not None and name in self._taps:
                 raise ConfigError(f"requests of model '{name}' are being copied already", field="name", value=name)
-            inner = self.serving[name]
+            inner = self._route(name)
+            assert inner is not None
             if tap is None:
                 self._taps.pop(name, None)
             else:
                 self._taps[name] = tap
-            self._put(name, inner.inner if isinstance(inner, Tapped) else inner)
+            self._put(name, inner)
 
     def drift_report(self, name: str, version: str | None) -> DriftReport:
         """See `Engine.drift`."""
@@ -260,8 +316,7 @@ class ModelTable(PlannedTable):
             replay(model, path)
 
     def _put(self, name: str, target: _core.Model | Split[_core.Model]) -> None:
-        tap = self._taps.get(name)
-        self.serving = {**self.serving, name: target if tap is None else Tapped(target, tap)}
+        self.serving = {**self.serving, name: self._front(name, target)}
 
     def not_found(self, name: object, version: object) -> NoReturn:
         """Say what is there instead."""
@@ -273,6 +328,11 @@ class ModelTable(PlannedTable):
             there += f" (labels: {labels})"
         message = f"model {name!r} has no version {version!r}; it has {there}"
         raise ModelNotFound(message, field="version", value=version)
+
+    def circuits(self, name: str) -> dict[str, _core.CircuitStats]:
+        """The circuit breakers of a name's versions."""
+        found = {key[1]: model.circuit() for key, model in self.loaded.items() if key[0] == name}
+        return {version: circuit for version, circuit in found.items() if circuit is not None}
 
     def reset_run_times(self, name: str | None) -> None:
         """See `Engine.reset_run_times`."""
@@ -329,6 +389,11 @@ class ModelTable(PlannedTable):
             load_seconds=facts["load_seconds"],
             warm_up_seconds=facts["warm_up_seconds"],
         )
+
+
+def _has_cpu_after_others(providers: Iterable[Provider]) -> bool:
+    names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
+    return len(names) > 1 and names[-1] == _CPU
 
 
 def _asks_for_cuda(providers: Iterable[Provider]) -> bool:

@@ -7,6 +7,7 @@ from . import _core
 from ._core_rules import core_rules
 from .caching import CacheConfig
 from .config import ModelConfig, Provider, QueuePolicy
+from .resilience import BreakerPolicy, LastGood
 
 __all__ = ["core_options"]
 
@@ -21,6 +22,7 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     options.batch_check_rtol = config.batch_check_rtol
     options.batch_check_atol = config.batch_check_atol
     options.rules = core_rules(config)
+    options.breaker = _breaker(config.breaker)
 
     limits = options.content
     limits.max_model_bytes = config.model_limits.max_model_bytes
@@ -47,6 +49,8 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
 
     if config.cache is not None:
         options.cache = _cache(config.cache)
+        ages = [link.max_age for link in config.links if isinstance(link, LastGood)]
+        options.cache.last_good = max(ages, default=0.0)
 
     session = options.session
     session.providers = [_provider(provider) for provider in config.providers]
@@ -72,6 +76,21 @@ def _cache(config: CacheConfig) -> _core.CacheOptions:
     options.on_leader_error = config.on_leader_error
     options.scope = config.scope
     options.force = config.force
+    return options
+
+
+def _breaker(policy: BreakerPolicy | None) -> _core.BreakerOptions | None:
+    if policy is None:
+        return None
+    options = _core.BreakerOptions()
+    options.window = policy.window
+    options.minimum_calls = policy.minimum_calls
+    options.failure_rate = policy.failure_rate
+    options.slow_call_duration = policy.slow_call_duration or 0.0
+    options.slow_call_rate = policy.slow_call_rate
+    options.open_duration = policy.open_duration
+    options.max_open_duration = policy.max_open_duration
+    options.probes = policy.probes
     return options
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ._frozen import FrozenMapping
+from ._guard import Guarded
 from ._state import Entry, Key, State
 from ._taps import Tapped
 from .config import ModelConfig
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from . import _core
+    from ._recoveries import Recoveries
     from ._routing import Split
     from ._taps import Tap
 
-__all__ = ["PlannedTable"]
+Target: TypeAlias = "_core.Model | Split[_core.Model] | Tapped | Guarded"
+
+__all__ = ["PlannedTable", "Target"]
 
 
 class PlannedTable:
@@ -35,7 +39,8 @@ class PlannedTable:
 
     loaded: dict[Key, _core.Model]
     named: dict[Key, _core.Model]
-    serving: dict[str, _core.Model | Split[_core.Model] | Tapped]
+    serving: dict[str, Target]
+    recoveries: Recoveries
     loading: set[Key]
     _stable: dict[str, _core.Model]
     _taps: dict[str, Tap]
@@ -100,15 +105,34 @@ class PlannedTable:
                     table.pop(name, None)
             else:
                 model = self._stable[name] = self.loaded[name, version]
-                tap = self._taps.get(name)
-                serving[name] = model if tap is None else Tapped(model, tap)
+                serving[name] = self._front(name, model)
                 self._last_configs[name] = self.entries[name, version].config
         self.serving = serving
 
     def _is_shared(self, name: str) -> bool:
         """Whether a rollout gives some of a name's requests to another version."""
+        return self._route(name) is not self._stable.get(name)
+
+    def _front(self, name: str, target: _core.Model | Split[_core.Model]) -> Target:
+        """What answers for a name: its version or versions, with the tap on them, and who deals with failures."""
+        tap = self._taps.get(name)
+        tapped = target if tap is None else Tapped(target, tap)
+        config = self.config_of(name, self._stable[name].version)
+        if config.retry is None and config.breaker is None and not config.fallback:
+            return tapped
+        return Guarded(tapped, config, self.recoveries)
+
+    def _route(self, name: str) -> _core.Model | Split[_core.Model] | None:
+        """A name's version or versions, without what stands before them."""
         target = self.serving.get(name)
-        return (target.inner if isinstance(target, Tapped) else target) is not self._stable.get(name)
+        if isinstance(target, Guarded):
+            target = target.target
+        return target.inner if isinstance(target, Tapped) else target
+
+    def config_of(self, name: str, version: str) -> ModelConfig:
+        """How a version is run; of one that has just gone, the defaults."""
+        entry = self.entries.get((name, version))
+        return ModelConfig() if entry is None else entry.config
 
     def _forget(self, gone: Collection[Key]) -> None:
         self.entries = {key: entry for key, entry in self.entries.items() if key not in gone}

@@ -24,6 +24,8 @@ _LABELS = ["model", "version"]
 _OUTCOMES = {"OK": "ok", "DEADLINE_EXCEEDED": "timeout", "OVERLOADED": "shed", "CANCELLED": "cancelled"}
 _ALL_OUTCOMES = ("ok", "error", "timeout", "shed", "cancelled")
 
+_CIRCUIT_STATES = ("closed", "half_open", "open")
+
 # What a request can end with or be refused with; those that have not happened yet show as 0.
 _ERROR_TYPES = (
     "INVALID_INPUT",
@@ -99,7 +101,8 @@ class EngineCollector(Collector):
             "compute_duration": _seconds("anya_compute_duration_seconds", "The run, once per request in it."),
             "batch_size": HistogramMetricFamily("anya_batch_size", "Rows per run.", labels=_LABELS),
         }
-        for model in self._stats().models:
+        stats = self._stats()
+        for model in stats.models:
             labels = [model.name, model.version]
             outcomes = dict.fromkeys(_ALL_OUTCOMES, 0)
             for code, count in model.ended.items():
@@ -135,6 +138,35 @@ class EngineCollector(Collector):
         yield from (cache_requests, cache_bytes, evictions)
         yield from durations.values()
         yield from drift_families(self._watched())
+        yield from _resilience(stats)
+
+
+def _resilience(stats: EngineStats) -> Iterator[Metric]:
+    """What was done about failures."""
+    circuit = GaugeMetricFamily(
+        "anya_circuit_state", "The circuit breaker: 0 closed, 1 half open, 2 open.", labels=_LABELS
+    )
+    attempts = CounterMetricFamily(
+        "anya_attempts",
+        "Attempts by number and result; first ones only where they failed. fallback: another answer ended them.",
+        labels=[*_LABELS, "attempt", "result"],
+    )
+    fallbacks = CounterMetricFamily(
+        "anya_fallbacks", "Links of a fallback chain that were asked.", labels=[*_LABELS, "to", "reason"]
+    )
+    tokens = GaugeMetricFamily("anya_retry_budget_tokens", "Retries in hand.", labels=_LABELS)
+    for model in stats.models:
+        if model.circuit is not None:
+            circuit.add_metric([model.name, model.version], _CIRCUIT_STATES.index(model.circuit.state))
+    for each in stats.resilience:
+        labels = [each.name, each.version]
+        for (number, result), count in each.attempts.items():
+            attempts.add_metric([*labels, str(number), result], count)
+        for (to, reason), count in each.fallbacks.items():
+            fallbacks.add_metric([*labels, to, reason], count)
+        if each.budget_tokens is not None:
+            tokens.add_metric(labels, each.budget_tokens)
+    return iter((circuit, attempts, fallbacks, tokens))
 
 
 def _cache_results(cache: CacheStats) -> dict[str, int]:

@@ -66,6 +66,11 @@ class Split(Router, Generic[M]):
             return self.canary
         return self.stable if self.control is None or at < 1.0 - self.share else self.control
 
+    def each(self, change: Callable[[M], M]) -> Split[M]:
+        """Return the same split between others."""
+        control = None if self.control is None else change(self.control)
+        return dataclasses.replace(self, stable=change(self.stable), canary=change(self.canary), control=control)
+
 
 def salt_of(name: str, version: str, number: int, hashed: Callable[[object, int], float]) -> int:
     """Return the salt of a rollout: another for each, the same in every process that takes part."""

@@ -27,6 +27,9 @@ class Mirror:
 
     A copy costs its request the copying of inputs and outputs. None is made while requests wait for the version that
     answers, and the shadow's full queue refuses the rest: both count as dropped.
+
+    Attributes:
+        shadow: Gets the copies.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class Mirror:
         atol: float,
         settled: Callable[[ShadowReport], object] = lambda _: None,
     ) -> None:
-        self._shadow = shadow
+        self.shadow = shadow
         self._callbacks = callbacks
         self._draw = draw
         self._share = share
@@ -61,7 +64,7 @@ class Mirror:
     def ask(self, inputs: Any, outputs: Any, key: Any, tenant: Any) -> Pair | None:
         """Send the copy; None: the shadow has no room for it."""
         try:
-            future = self._shadow.submit_uncached(self._callbacks(), inputs, outputs, None, LOWEST, key, tenant)
+            future = self.shadow.submit_uncached(self._callbacks(), inputs, outputs, None, LOWEST, key, tenant)
         except Overloaded:
             self._drop()
             return None

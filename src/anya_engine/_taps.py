@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from . import _core
@@ -87,9 +87,10 @@ class TappedModel:
         priority: Any,
         key: Any,
         tenant: Any,
+        recover: Callable[..., None] | None = None,
     ) -> _core.Future:
         """Show at once, since the caller may change its arrays as soon as this returns."""
-        future = self.model.submit(callbacks, inputs, outputs, timeout, priority, key, tenant)
+        future = self.model.submit(callbacks, inputs, outputs, timeout, priority, key, tenant, recover)
         if seen := self._tap.ask(inputs, outputs, key, tenant):
             future.add_done_callback(lambda done: _settle(seen, done))
         return future

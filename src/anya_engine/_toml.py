@@ -46,6 +46,8 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "to_table"):
+        return value.to_table()
     if dataclasses.is_dataclass(value):
         return plain(value)
     if isinstance(value, Mapping):

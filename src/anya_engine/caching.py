@@ -33,7 +33,8 @@ class CacheConfig:
         policy: Who goes when the cache is full. "s3fifo" (Yang et al., SOSP 2023) keeps what was asked again and lets
             what was asked once pass through; "lru" keeps what was asked last.
         stale_if_error: Seconds beyond `ttl` in which a stale answer is given in place of an error: `ExecutionError`,
-            `OutOfMemory`, `ModelOutputInvalid`, `Overloaded`, `DeadlineExceeded` (RFC 5861).
+            `OutOfMemory`, `ModelOutputInvalid`, `Overloaded`, `DeadlineExceeded`, and while the circuit breaker is open
+            or the device is lost (RFC 5861).
         stale_while_revalidate: Seconds beyond `ttl` in which a stale answer is given at once, while a run of the lowest
             priority makes a new one (RFC 5861). Not for questions of more than 1 MiB.
         single_flight: Equal requests that are in flight together share one run.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from . import _checks as check
+from ._fallback import check_cycles
 from ._frozen import FrozenMapping
 from ._tables import build, inside, table, table_of, with_message
 from ._toml import dumps, plain
@@ -24,6 +25,7 @@ from .drift import DriftConfig
 from .errors import ConfigError
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
+from .resilience import BreakerPolicy, Fallback, LastGood, Link, RetryPolicy, chain
 from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
 from .trust import ModelLimits, TrustConfig
 
@@ -178,6 +180,9 @@ class ModelConfig:
             that has one, else not at all.
         trust: What must hold of its origin before it is parsed; None: the engine's.
         model_limits: What it may consist of.
+        retry: When a failed run is tried again; None: never.
+        fallback: What answers when this model does not, in order: models by name, the last good answer, a default.
+        breaker: When a version is asked no more for a while; None: never.
     """
 
     source: str | PathLike[str] | None = None
@@ -208,6 +213,9 @@ class ModelConfig:
     drift: DriftConfig | None = None
     trust: TrustConfig | None = None
     model_limits: ModelLimits = dataclasses.field(default_factory=ModelLimits)
+    retry: RetryPolicy | None = None
+    fallback: tuple[str | Link, ...] = ()
+    breaker: BreakerPolicy | None = None
 
     def __post_init__(self) -> None:
         if self.source is not None:
@@ -247,6 +255,17 @@ class ModelConfig:
         if self.trust is not None:
             check.instance("trust", self.trust, TrustConfig)
         check.instance("model_limits", self.model_limits, ModelLimits)
+        for field, kind in (("retry", RetryPolicy), ("breaker", BreakerPolicy)):
+            if getattr(self, field) is not None:
+                check.instance(field, getattr(self, field), kind)
+        _set(self, "fallback", chain("fallback", self.fallback))
+        if any(isinstance(link, LastGood) for link in self.fallback) and self.cache is None:
+            check.refuse("fallback", "LastGood needs ModelConfig.cache, which is where answers are kept", self.fallback)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """`fallback`, each name as the `Fallback` that it stands for."""
+        return tuple(Fallback(link) if isinstance(link, str) else link for link in self.fallback)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
@@ -255,6 +274,8 @@ class ModelConfig:
             "batching": BatchingConfig.from_dict,
             "cache": CacheConfig.from_dict,
             "version_policy": VersionPolicy.from_dict,
+            "retry": RetryPolicy.from_dict,
+            "breaker": BreakerPolicy.from_dict,
             "trust": TrustConfig.from_dict,
             "model_limits": ModelLimits.from_dict,
             "drift": DriftConfig.from_dict,
@@ -289,6 +310,7 @@ class EngineConfig:
                 field = f"models.{check.key(name)}.version_policy"
                 check.refuse(field, "is for versions of a repository, and there is none", model.version_policy)
         _set(self, "models", FrozenMapping(self.models))
+        check_cycles({name: model.links for name, model in self.models.items()})
         if self.repository is not None:
             check.instance("repository", self.repository, RepositoryConfig)
         if self.process_group is not None:

@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 
-_FACTS = ("field", "limit", "value", "index", "predicted_wait")
+_FACTS = ("field", "limit", "value", "index", "predicted_wait", "request_id")
 
 
 class AnyaError(Exception):
@@ -86,6 +86,7 @@ class AnyaError(Exception):
         value: What was given.
         index: The first element of the input or output at fault, counted in C order.
         predicted_wait: Seconds that the request would have waited or taken, where a refusal rests on that.
+        request_id: The request's number, unique within the engine; None where there was no request yet.
         attempts: What an exhausted fallback chain tried, in order, each with its error.
     """
 
@@ -98,6 +99,7 @@ class AnyaError(Exception):
     value: Any
     index: int | None
     predicted_wait: float | None
+    request_id: int | None
     attempts: tuple[Any, ...]
 
     def __init__(

@@ -26,6 +26,7 @@ DOCUMENTS = {
     "docs/caching.md": ((), 1),
     "docs/embedding.md": (("fastapi", "httpx2"), 6),
     "docs/configuration.md": ((), 4),
+    "docs/resilience.md": ((), 1),
     "docs/rollouts.md": ((), 7),
 }
 

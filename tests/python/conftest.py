@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -50,3 +51,15 @@ def poisoned(engine: anya.Engine) -> anya.Engine:
     engine.load("p", poison(), version="1")
     engine.load("p", poison(rows=POISON_ROWS - 3), version="2")
     return engine
+
+
+@pytest.fixture
+def guarded(engine: anya.Engine) -> Callable[..., anya.Engine]:
+    """Makes an engine with a model `m` of this configuration, and a `simple` one; y is x + x."""
+
+    def make(**config: Any) -> anya.Engine:
+        engine.load("simple", MODELS["unnamed_batch"]())
+        engine.load("m", MODELS["unnamed_batch"](), config=anya.ModelConfig(**config))
+        return engine
+
+    return make

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from anya_engine.config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
 from anya_engine.errors import ConfigError
+from anya_engine.resilience import BreakerPolicy
 from anya_engine.trust import ModelLimits
 
 OPTIONS = Path(__file__).resolve().parents[2] / "cpp/include/anya/options.h"
@@ -60,7 +61,7 @@ def test_model_defaults_match_the_core() -> None:
     core = core_options("SessionOptions") | core_options("ModelOptions")
     # Ours alone: where the model is. Structured in both, in its own words: providers, session entries, batching.
     del core["session"], core["batching"], core["cache"], core["providers"], core["config_entries"]
-    del core["rules"]  # test_rules.py compares them
+    del core["rules"], core["breaker"]  # compared elsewhere
     del core["content"], core["trust"]  # ModelLimits is compared below; a policy is an object
     for name in ("instances", "default_timeout", "max_timeout"):
         assert core.pop(name) == "0"  # None here
@@ -72,8 +73,17 @@ def test_model_defaults_match_the_core() -> None:
         del ours[name]
     for name in ("inputs", "outputs", "dims", "max_rows", "trust", "model_limits"):
         del ours[name]
-    assert ours.pop("default_timeout") is ours.pop("max_timeout") is None
+    del ours["retry"], ours["fallback"]  # the package's own
+    assert ours.pop("default_timeout") is ours.pop("max_timeout") is ours.pop("breaker") is None
     assert expected == ours
+
+
+def test_breaker_defaults_match_the_core() -> None:
+    """BreakerPolicy has the names and defaults of BreakerOptions; None is 0 there."""
+    ours = {field.name: getattr(BreakerPolicy(), field.name) for field in dataclasses.fields(BreakerPolicy)}
+    assert {name: cpp_value(text) for name, text in core_options("BreakerOptions").items()} == {
+        name: 0 if value is None else value for name, value in ours.items()
+    }
 
 
 def test_limits_of_content_match_the_core() -> None:

@@ -222,7 +222,7 @@ def test_a_stuck_instance_shows_in_health(
     load("slow")
     [name] = engine._models.serving
     real = engine._models.stable(name)
-    numbers = SimpleNamespace(stuck_runs=1, instances=2)
+    numbers = SimpleNamespace(stuck_runs=1, instances=2, failed=False, circuit=None)
 
     class Stuck:
         name, version = real.name, real.version

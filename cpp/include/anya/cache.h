@@ -111,13 +111,13 @@ class ResponseCache {
   };
   // The answer, fresh or within stale_while_revalidate. Counted: a hit, stale or a miss. Hashes a long question if it
   // must. A fresh one is copied into `into`, where that is memory for outputs of these very types and shapes: then
-  // nothing is shared, so that threads that hit one entry do not meet. The other two are for questions that this one
-  // has missed.
-  [[nodiscard]] Found find(CacheQuestion& question, Nanos now, std::span<const OutputBuffer> into = {}) noexcept;
+  // nothing is shared, so that threads that hit one entry do not meet. `only_fresh`: what is stale is a miss.
+  [[nodiscard]] Found find(CacheQuestion& question, Nanos now, std::span<const OutputBuffer> into = {},
+                           bool only_fresh = false) noexcept;
   // A fresh answer for one who has missed before: counted as coalesced, or not at all.
   [[nodiscard]] Found find_again(const CacheQuestion& question, Nanos now) noexcept;
-  // The answer, fresh or within stale_if_error, for a request that has failed. Counted when there is one.
-  [[nodiscard]] Found find_after_error(const CacheQuestion& question, Nanos now) noexcept;
+  // The answer, fresh or not stale for longer than this, for a request that has failed. Counted when there is one.
+  [[nodiscard]] Found find_after_error(CacheQuestion& question, Nanos now, Nanos max_stale) noexcept;
 
   // Keeps an answer; a stale one of the same question goes. Dropped without a word when there is a fresh one, when it
   // is larger than the whole budget (counted), when its index is taken by another question, when there is no memory,

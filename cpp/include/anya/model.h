@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "anya/drift.h"
+#include "anya/faults.h"
 #include "anya/options.h"
 #include "anya/request.h"
 #include "anya/stats.h"
@@ -71,10 +73,13 @@ class Model {
 
   // ---- The response cache, between admission and the run. A model without one answers nothing from it.
   [[nodiscard]] bool has_cache() const noexcept;
-  enum class Caching : std::uint8_t { kUse, kBypass };
-  // Answers the request from the cache: it has ended then. Where it cannot, asks whether the queue would take the
-  // request, as admit does without a cache; a failure is a refusal, counted. REQUIRES: admitted, inputs in place; where
-  // there is memory for the outputs, the answer is written there. Takes as long as reading the inputs; does not block.
+  // kFresh: no stale answer is given, now or in place of an error. kBypass: the cache is neither asked nor filled.
+  // kLater: nothing is asked yet, not even the queue; for `last_good`.
+  enum class Caching : std::uint8_t { kUse, kFresh, kBypass, kLater };
+  // Answers the request from the cache: it has ended then. Where it cannot, asks whether breaker and queue would let
+  // the request in, as admit does without a cache; a failure is a refusal, counted. REQUIRES: admitted, inputs in
+  // place; where there is memory for the outputs, the answer is written there. Takes as long as reading the inputs;
+  // does not block.
   Status find_answer(Request& request, Caching caching) noexcept;
   // Right before the run, for a request that find_answer has not answered. True: it has been accepted and ends by an
   // equal request's run, perhaps it has; the caller has nothing to do but wait, and to end it at its deadline unless
@@ -82,6 +87,10 @@ class Model {
   bool join(Request& request, bool watch_deadlines) noexcept;
   // What `join` has let run will not be run. REQUIRES: request.flight, and it was never accepted.
   void give_up(Request& request) noexcept;
+  // Fills in the answer to the same question that the cache still has, stale by `max_age` at most. False: there is
+  // none. The request stays one that was never accepted and is counted nowhere. REQUIRES: admitted with
+  // Caching::kLater.
+  bool last_good(Request& request, Nanos max_age) noexcept;
   void clear_cache() noexcept;
 
   // The answer on this thread, if an instance is idle and the time left allows a run that nobody can interrupt.
@@ -114,6 +123,15 @@ class Model {
   // Forgets what runs were learned to take, for a machine that has changed; back to what was measured at load.
   void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;
+  [[nodiscard]] std::optional<CircuitStats> circuit() const;
+  // Whether it would refuse a request whatever it is; then that counts as a refusal. With a cache, never.
+  bool turns_away() noexcept;
+  [[nodiscard]] bool failed() const noexcept;              // its device is lost: all requests are refused
+  [[nodiscard]] std::uint64_t succeeded() const noexcept;  // requests that ended well so far
+  [[nodiscard]] Nanos expected_run() const noexcept;       // of one row; 0: nobody knows
+  // What goes wrong on purpose in runs from now on; null: nothing does. For rehearsals; costs nothing without. False:
+  // something does already, and still will.
+  bool inject(std::shared_ptr<const Faults> faults);
 
   // A second queue with instances of its own on the same session: what is asked there meets nobody who asked here. Its
   // counts are part of stats(), and stay there after its end; this model's end is its end. Throws Error(kUnavailable)

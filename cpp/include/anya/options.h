@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,6 +64,23 @@ struct BatchingOptions {
   bool force = false;
 };
 
+// When a version is asked no more for a while; durations in seconds. A call is a request that was run.
+struct BreakerOptions {
+  // The last so many calls are looked at; before there are minimum_calls of them, nothing is decided.
+  std::int64_t window = 100;
+  std::int64_t minimum_calls = 20;
+  // Shares of failed and of slow calls from which on it opens; a call is slow when its run takes longer than
+  // slow_call_duration. 0: none is.
+  double failure_rate = 0.5;
+  double slow_call_duration = 0;
+  double slow_call_rate = 0.8;
+  // How long it stays open; twice as long after each round of probes that fails, up to max_open_duration.
+  double open_duration = 5.0;
+  double max_open_duration = 60.0;
+  // Requests let through when that time is over: they decide.
+  std::int64_t probes = 5;
+};
+
 struct ProviderOptions {
   std::string name = "CPUExecutionProvider";
   std::vector<std::pair<std::string, std::string>> options;  // ONNX Runtime's own keys
@@ -109,6 +127,8 @@ struct CacheOptions {
   // once while a run of lowest priority makes a new one.
   double stale_if_error = 0;
   double stale_while_revalidate = 0;
+  // Seconds beyond `ttl` for which stale answers are kept for Model::last_good.
+  double last_good = 0;
   // Equal requests in flight share one run. When that run fails: "fail" ends all of them with its error, "rerun" lets
   // the next one run.
   bool single_flight = true;
@@ -139,6 +159,8 @@ struct ModelOptions {
   // The batched-equals-alone check at load: |together - alone| <= atol + rtol * |alone|.
   double batch_check_rtol = 1e-3;
   double batch_check_atol = 1e-5;
+  // None: its requests are never refused for what became of others.
+  std::optional<BreakerOptions> breaker;
   // What requests and answers may hold, when the model has no schema.toml.
   ModelRules rules;
   // The rules in force when it has one: called once, with that file's verified bytes, before the session is opened.

@@ -75,16 +75,18 @@ class Request {
 
   // ---- Filled by the model where it has a response cache.
   CacheQuestion cache_question;
+  bool only_fresh = false;              // no stale answer is taken, whatever fails
   OutcomeWatcher* watcher = nullptr;    // alive as long as the batcher
   std::shared_ptr<const CacheKey> key;  // the memory that the run reads its inputs from, until the request is reset
   std::shared_ptr<Flight> flight;       // that it runs for; see Flights, whose lock guards it once others can find it
 
   // ---- Filled when it is queued (QueuePolicies::apply, BatchFormer::add).
-  std::uint8_t level = 0;    // its priority, as the model counts
-  Nanos leave_at = kNever;   // when its time in the queue is over; the deadline is apart
-  Nanos order = 0;           // who is due sooner goes first in its level
-  std::uint64_t ticket = 0;  // then who came first
-  Nanos predicted_run = 0;   // dropped for want of time: what its run was predicted to take; 0: expired
+  std::uint8_t level = 0;         // its priority, as the model counts
+  std::uint16_t breaker_tag = 0;  // Breaker::Tag; 0: the model has none
+  Nanos leave_at = kNever;        // when its time in the queue is over; the deadline is apart
+  Nanos order = 0;                // who is due sooner goes first in its level
+  std::uint64_t ticket = 0;       // then who came first
+  Nanos predicted_run = 0;        // dropped for want of time: what its run was predicted to take; 0: expired
 
   // ---- The outcome: written by the winner of claim() before publish(), or by an enqueue that refuses the request.
   Status status;
@@ -123,6 +125,9 @@ class Request {
   // From now on the outcome is pushed to `queue` (which gets a reference). False: it has ended already, nothing is
   // pushed. REQUIRES: called at most once.
   [[nodiscard]] bool notify_through(CompletionQueue& queue) noexcept;
+  // The same for an outcome that is not ok; notify_through may come later, with the same queue, and counts for both.
+  // REQUIRES: called before submission.
+  void notify_failure_through(CompletionQueue& queue) noexcept;
 
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }  // a holder copies its own reference
   // Gives a reference back; true: it was the last, and the request is the caller's to reuse.
@@ -140,6 +145,7 @@ class Request {
   static constexpr std::uint32_t kEnded = 1;
   static constexpr std::uint32_t kWaiting = 2;
   static constexpr std::uint32_t kNotify = 4;
+  static constexpr std::uint32_t kNotifyFailure = 8;
 
   RequestOwner& owner_;
   CompletionQueue* queue_ = nullptr;  // set before kNotify, read after it

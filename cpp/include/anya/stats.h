@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,28 @@ struct TensorCount {
   std::string name;
   std::uint64_t sanitized = 0;  // values that were clipped, replaced or normalised
   std::uint64_t nonfinite = 0;  // NaN and infinities seen: each one changed or let through, and one of each refusal
+};
+
+enum class CircuitState : std::uint8_t { kClosed = 0, kHalfOpen = 1, kOpen = 2 };
+
+// One change of a circuit breaker.
+struct CircuitEvent {
+  std::uint64_t number = 0;  // from 1, in order
+  CircuitState to = CircuitState::kClosed;
+  std::int64_t at = 0;      // nanoseconds of the engine's clock
+  std::uint32_t calls = 0;  // what it was decided by: calls looked at, failed ones, slow ones; 0: time alone
+  std::uint32_t failed = 0;
+  std::uint32_t slow = 0;
+};
+
+// What a circuit breaker knows now.
+struct CircuitStats {
+  CircuitState state = CircuitState::kClosed;
+  std::uint32_t calls = 0;  // in the window, since the last change
+  std::uint32_t failed = 0;
+  std::uint32_t slow = 0;
+  std::int64_t opens_in = 0;         // nanoseconds until an open one lets probes through
+  std::vector<CircuitEvent> events;  // the last ones, oldest first
 };
 
 // Upper edges of the age of answers given from the cache, in seconds; then +Inf.
@@ -75,19 +98,22 @@ struct ModelStats {
   std::uint64_t queue_depth = 0;  // waiting now
   std::uint64_t instances = 0;
   std::uint64_t instances_busy = 0;
-  std::uint64_t batches = 0;           // runs, a run of one request included
-  std::uint64_t rows = 0;              // rows in those runs
-  std::uint64_t in_place = 0;          // runs on the thread of who asked, an event loop's batches included
-  std::uint64_t splits = 0;            // batches run again in halves because a run failed
-  std::uint64_t terminated_runs = 0;   // runs stopped because nobody waited for them any more
-  std::uint64_t stuck_runs = 0;        // now: runs that were told to stop more than a second ago and have not
-  HistogramSnapshot request_duration;  // seconds from acceptance to the outcome
-  HistogramSnapshot queue_duration;    // seconds from acceptance to the start of the run
-  HistogramSnapshot compute_duration;  // seconds of the run, observed once per request in it
-  HistogramSnapshot batch_size;        // rows per run
-  std::vector<RunTime> run_times;      // by row_bytes, then rows
-  CacheStats cache;                    // all zero: there is none
-  std::vector<TensorCount> tensors;    // inputs, then outputs, in schema order; those that have rules for values
+  std::uint64_t batches = 0;            // runs, a run of one request included
+  std::uint64_t rows = 0;               // rows in those runs
+  std::uint64_t in_place = 0;           // runs on the thread of who asked, an event loop's batches included
+  std::uint64_t splits = 0;             // batches run again in halves because a run failed
+  std::uint64_t terminated_runs = 0;    // runs stopped because nobody waited for them any more
+  std::uint64_t stuck_runs = 0;         // now: runs that were told to stop more than a second ago and have not
+  std::uint64_t row_limit = 0;          // now: rows that a run may have; less than max_batch_size after memory ran out
+  bool failed = false;                  // its device is lost: every request is refused
+  std::optional<CircuitStats> circuit;  // None: it has no breaker
+  HistogramSnapshot request_duration;   // seconds from acceptance to the outcome
+  HistogramSnapshot queue_duration;     // seconds from acceptance to the start of the run
+  HistogramSnapshot compute_duration;   // seconds of the run, observed once per request in it
+  HistogramSnapshot batch_size;         // rows per run
+  std::vector<RunTime> run_times;       // by row_bytes, then rows
+  CacheStats cache;                     // all zero: there is none
+  std::vector<TensorCount> tensors;     // inputs, then outputs, in schema order; those that have rules for values
 };
 
 // Adds the counts and gauges of `more` to those of `sum`; name, version, run_times and tensors stay as they are.

@@ -66,6 +66,9 @@ enum class Reason : std::uint8_t {
   kExpiredInQueue,  // value: nanoseconds of the timeout
   kExpired,         // value: nanoseconds of the timeout; queued or running
   kCancelled,
+  kBreakerOpen,         // value: nanoseconds until it lets somebody through
+  kDeviceFailed,        // the device is lost to this process; `text`: what was said of it, for the run that met it
+  kInjected,            // a fault that a test asked for
   kQueueTimeout,        // value: nanoseconds waited; limit: nanoseconds that the level's policy allows
   kCannotSuffice,       // value: nanoseconds predicted until the answer; limit: nanoseconds left
   kLevelFull,           // value: requests of the level waiting; limit: its max_queue_size

@@ -136,6 +136,15 @@ std::string sentence(const Status& status, const ModelSchema* schema) {
     case Reason::kPriorityOutOfRange:
       return "priority is " + std::to_string(status.value) +
              "; the model has priority_levels=" + std::to_string(status.limit) + ", it takes 1 (highest) to that";
+    case Reason::kBreakerOpen:
+      return "the circuit breaker is open, since too many of the last calls failed or were slow; it lets requests "
+             "through again in " +
+             duration(status.value);
+    case Reason::kDeviceFailed:
+      return "the device has failed and the session on it is lost" + (status.text ? ": " + *status.text : "") +
+             "; it is opened again in the background, on the CPU if the providers end with it";
+    case Reason::kInjected:
+      return "a fault that was injected by anya_engine.testing";
     case Reason::kCancelled:
       return "cancelled by the caller";
     case Reason::kRequestTooLarge:

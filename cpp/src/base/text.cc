@@ -2,6 +2,7 @@
 #include "base/text.h"
 
 #include <cstdint>
+#include <cstring>
 
 namespace anya {
 
@@ -45,6 +46,11 @@ std::string quoted(std::string_view text, std::size_t max_bytes) {
     }
   }
   return out + (text.size() > max_bytes ? "...'" : "'");
+}
+
+std::string errno_text(int error) {
+  char buffer[128];
+  return ::strerror_r(error, buffer, sizeof buffer);
 }
 
 }  // namespace anya

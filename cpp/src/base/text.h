@@ -16,4 +16,7 @@ bool is_utf8(std::string_view text) noexcept;
 // neither forge a log line nor break a decoder.
 std::string quoted(std::string_view text, std::size_t max_bytes = 120);
 
+// What the system calls an errno.
+std::string errno_text(int error);
+
 }  // namespace anya

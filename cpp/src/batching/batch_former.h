@@ -38,6 +38,8 @@ class BatchFormer {
   };
   explicit BatchFormer(Limits limits) : limits_(limits) {}
 
+  // Runs have at most so many rows from now on.
+  void set_max_rows(std::int64_t rows) noexcept { limits_.max_rows = rows; }
   void reserve(std::size_t requests) { buckets_.reserve(requests); }  // so that add never allocates
   // REQUIRES: its level and order are set (QueuePolicies::apply).
   void add(Request* request);
@@ -93,7 +95,7 @@ class BatchFormer {
   [[nodiscard]] Nanos linger_until(Nanos now, const Request& first, std::int64_t waiting,
                                    std::int64_t most) const noexcept;
 
-  const Limits limits_;
+  Limits limits_;
   std::vector<Bucket> buckets_;  // none empty
   std::size_t size_ = 0;
   std::uint64_t next_ticket_ = 0;

@@ -27,18 +27,24 @@ BatchFormer::Limits limits_of(const Batcher::Setup& setup) {
           setup.batchable};
 }
 
+Batcher::Setup with_standing(Batcher::Setup setup) {
+  if (setup.standing == nullptr) setup.standing = std::make_shared<Standing>();
+  return setup;
+}
+
 }  // namespace
 
 Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
     : session_(session),
       clock_(clock),
-      setup_(std::move(setup)),
+      setup_(with_standing(std::move(setup))),
       limit_(static_cast<std::uint32_t>(setup_.batching.max_queue_size)),
       gate_(static_cast<std::uint32_t>(setup_.instances)),
       slots_(static_cast<std::size_t>(setup_.instances)),
       intake_(limit_),
       cost_(setup_.one_shape),
       door_(setup_.batching, setup_.instances),
+      row_limit_(std::max<std::int64_t>(1, setup_.batching.max_batch_size)),
       instances_(static_cast<std::size_t>(setup_.instances)),
       former_(limits_of(setup_)),
       delay_(setup_.batching.queue_delay_target_microseconds * 1000,
@@ -88,7 +94,7 @@ bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
     if (request->deadline != kNever && request->deadline <= clock_.now()) return false;  // the queue will drop it
   }
   const std::int64_t rows = rows_of(requests);
-  if (requests.size() > 1 && rows > setup_.batching.max_batch_size) return false;
+  if (requests.size() > 1 && rows > row_limit_.now()) return false;
   const Nanos predicted = cost_.of(requests.front()->cost_class).predict(rows);
   return predicted != 0 && predicted < limit;
 }
@@ -99,7 +105,7 @@ void Batcher::run_at_once(std::span<Request* const> requests, DeadlineTimer* tim
   counters_.in_place();
   Stop stop = Stop::kNo;  // who else could end them is the thread that runs them
   for (Request* request : requests) {
-    request->batcher = this;
+    began(*request);
     if (timer == nullptr || request->deadline == kNever) continue;
     timer->watch(*request);
     stop = Stop::kWhenDead;
@@ -141,7 +147,7 @@ std::uint32_t Batcher::book(std::span<Request*> requests) noexcept {
   if (fresh > 0) counters_.accepted(fresh);
   for (std::uint32_t i = 0; i < booked; ++i) {
     Request* const request = requests[i];
-    request->batcher = this;
+    began(*request);
     request->retain();
     // A booked place is a free cell, but its last reader may be between reading it and handing it on.
     while (!intake_.try_push(request)) std::this_thread::yield();
@@ -242,6 +248,7 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
     {
       MutexLock lock(scheduling_);
       drain_intake();
+      former_.set_max_rows(row_limit_.now());
       BatchFormer::Instances instances;
       instances.count = static_cast<std::uint32_t>(setup_.instances);
       instances.idle = gate_.view().free() + 1;
@@ -346,6 +353,9 @@ void Batcher::reset_run_times() noexcept {
 void Batcher::read(ModelStats& stats) const {
   counters_.read(stats);
   stats.run_times = cost_.read();
+  stats.row_limit = static_cast<std::uint64_t>(row_limit_.now());
+  stats.failed = standing().failed();
+  stats.circuit = standing().circuit(clock_.now());
   const Gate::View now = gate_.view();
   stats.queue_depth = now.waiting();
   stats.instances = static_cast<std::uint64_t>(setup_.instances);

@@ -22,7 +22,9 @@
 #include "batching/gate.h"
 #include "batching/queue_delay.h"
 #include "batching/queue_door.h"
+#include "batching/row_limit.h"
 #include "batching/slot_set.h"
+#include "batching/standing.h"
 #include "stats/drift_monitor.h"
 #include "stats/model_counters.h"
 #include "sync/event_count.h"
@@ -47,6 +49,7 @@ class Batcher {
     std::string name;                                       // for thread names
     bool one_shape = true;                                  // beyond the rows
     std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand, of one shape
+    std::shared_ptr<Standing> standing;                     // shared by the batchers of a version; null: it is alone
   };
   // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
   Batcher(Session& session, const Clock& clock, Setup setup);
@@ -69,6 +72,8 @@ class Batcher {
     return now.waiting() == 0 && !now.closed();
   }
   [[nodiscard]] const Setup& setup() const noexcept { return setup_; }
+  // How its version stands; who may not come in is for the caller to ask, before `run_here` or `enqueue`.
+  [[nodiscard]] Standing& standing() const noexcept { return *setup_.standing; }
   [[nodiscard]] const QueuePolicies& policies() const noexcept { return door_.policies(); }
   // Queues as many as fit, moves those to the front, and returns how many; the engine takes a reference of each of
   // them. The others are refused and counted, and their status says why.
@@ -110,6 +115,9 @@ class Batcher {
   void count_refusal(ErrorCode code) noexcept { counters_.refused(code); }
   // An upper estimate of a lone run's duration, learned from runs; 0: nothing learned yet.
   [[nodiscard]] Nanos slow_run() const noexcept { return slow_run_.load(std::memory_order_relaxed); }
+  // What a run of one row is expected to take; 0: nobody knows.
+  [[nodiscard]] Nanos expected_run() const noexcept { return cost_.of(0).predict(1); }
+  [[nodiscard]] std::uint64_t succeeded() const noexcept { return counters_.succeeded(); }
 
  private:
   void work() noexcept;
@@ -126,6 +134,14 @@ class Batcher {
   std::uint32_t book(std::span<Request*> requests) noexcept;
   void refuse(std::span<Request* const> requests) noexcept;
   [[nodiscard]] Status no_place(int level, Gate::View now) const noexcept;
+  void began(Request& request) noexcept {
+    request.batcher = this;
+    if (Breaker* const breaker = standing().breaker()) request.breaker_tag = breaker->began();
+  }
+  void judge(const Request& request, ErrorCode code) const noexcept;
+  [[nodiscard]] Status injected(const Faults& faults, const Instance& instance,
+                                std::span<Request* const> requests) const noexcept;
+  [[nodiscard]] Status run_session(Instance& instance, std::span<Request* const> requests) noexcept;
   [[nodiscard]] static Status why_dropped(const Request& request, Nanos now) noexcept;
   void drop_dead(Instance& instance) noexcept;
   void drain_intake() REQUIRES_LOCK(scheduling_);
@@ -160,6 +176,7 @@ class Batcher {
   QueueDoor door_;
   std::atomic<bool> stopping_{false};
   std::atomic<DriftMonitor*> drift_{nullptr};
+  RowLimit row_limit_;
 
   // Each owned by the thread that holds the instance.
   std::vector<Instance> instances_;

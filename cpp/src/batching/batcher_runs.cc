@@ -2,6 +2,8 @@
 //
 // From a batch that has been formed to the outcomes of its requests; the queue is in batcher.cc.
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "anya/completion_queue.h"
@@ -24,15 +26,17 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (stop == Stop::kWhenDead && !instance.watch.begin(requests, number)) return;
   const Nanos started_at = clock_.now();
   const std::int64_t rows = rows_of(requests);
-  Status status = requests.size() == 1 ? run_alone(session_, instance, *requests.front())
-                                       : run_together(session_, instance, requests, setup_.predictable);
+  Status status = run_session(instance, requests);
   counters_.ran(rows);
   if (stop == Stop::kWhenDead && instance.watch.end()) {
     counters_.terminated();  // all of them have their outcomes
     let_go_of_outputs(instance);
     return;
   }
-  if (!status.ok() && requests.size() > 1) {
+  if (status.reason == Reason::kDeviceFailed) standing().lose_device();
+  if (status.code == ErrorCode::kOutOfMemory && requests.size() > 1) row_limit_.ran_out(rows);
+  if (status.ok()) row_limit_.fitted(rows);
+  if (!status.ok() && requests.size() > 1 && !standing().failed()) {
     counters_.split();
     let_go_of_outputs(instance);
     for (Request* request : requests) {
@@ -87,6 +91,59 @@ void Batcher::look_for_drift(DriftMonitor& monitor, Instance& instance, std::spa
                {instance.askers, instance.inputs, instance.outputs, first.output_indices, compute});
 }
 
+Status Batcher::run_session(Instance& instance, std::span<Request* const> requests) noexcept {
+  if (standing().failed()) return Status::failure(ErrorCode::kUnavailable, Reason::kDeviceFailed);
+  if (const std::shared_ptr<const Faults> faults = standing().faults()) {
+    if (Status status = injected(*faults, instance, requests); !status.ok()) return status;
+  }
+  return requests.size() == 1 ? run_alone(session_, instance, *requests.front())
+                              : run_together(session_, instance, requests, setup_.predictable);
+}
+
+// A run that befalls one of its requests befalls them all; the halves find out which it was.
+Status Batcher::injected(const Faults& faults, const Instance& instance,
+                         std::span<Request* const> requests) const noexcept {
+  const auto is_befallen = [&](const Request* request) {
+    std::uint64_t mixed = (request->id + 1) * 0x9E3779B97F4A7C15U;
+    mixed = (mixed ^ mixed >> 32U) * 0xD6E8FEB86659FD93U;
+    return static_cast<double>((mixed ^ mixed >> 32U) >> 11U) * 0x1p-53 < faults.rate;
+  };
+  if (std::ranges::none_of(requests, is_befallen)) return {};
+  constexpr Nanos kSlice = 1'000'000;
+  const Nanos until = clock_.now() + faults.delay;
+  // As a real run does, it gives up between two operators when nobody waits for it any more.
+  for (Nanos now = clock_.now(); now < until && instance.watch.stopped_at() == 0; now = clock_.now()) {
+    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(kSlice, until - now)));
+  }
+  if (faults.code == ErrorCode::kOk) return {};
+  return Status::failure(faults.code, faults.device_lost ? Reason::kDeviceFailed : Reason::kInjected);
+}
+
+// For the circuit breaker: what the version itself made of a request. REQUIRES: its times are written.
+void Batcher::judge(const Request& request, ErrorCode code) const noexcept {
+  Breaker& breaker = *standing().breaker();
+  const Nanos run = request.started_at == 0 ? 0 : request.ended_at - request.started_at;
+  bool failed = false;
+  switch (code) {
+    case ErrorCode::kOk:
+      break;
+    case ErrorCode::kExecutionError:
+    case ErrorCode::kOutOfMemory:
+    case ErrorCode::kModelOutputInvalid:
+      failed = true;
+      break;
+    case ErrorCode::kDeadlineExceeded:
+      failed = request.running_on() != Request::kNotRunning;
+      break;
+    default:
+      break;
+  }
+  const bool counts = failed || code == ErrorCode::kOk;
+  const auto bits = static_cast<std::uint8_t>((failed ? 1U : 0U) | (breaker.is_slow(run) ? 2U : 0U));
+  breaker.ended(request.breaker_tag, counts ? static_cast<Breaker::Call>(bits) : Breaker::Call::kNothing,
+                request.ended_at);
+}
+
 // For the judge of a rollout: what the version itself answered or failed to.
 void Batcher::tally(const Request& request, ErrorCode code) noexcept {
   if (code == ErrorCode::kCancelled || code == ErrorCode::kUnavailable) return;
@@ -103,6 +160,7 @@ CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_
   request.started_at = started_at;
   request.ended_at = ended_at;
   request.batch_rows = rows;
+  if (request.breaker_tag != 0) request.batcher->judge(request, code);
   if (request.watcher != nullptr) request.watcher->decided(request);
   // What a version answers from its cache says nothing of the version; what it failed at does, whatever was given.
   if (request.tally != nullptr && !request.by_other) tally(request, code);

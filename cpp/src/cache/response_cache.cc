@@ -54,10 +54,15 @@ struct ResponseCache::Impl {
   [[nodiscard]] Nanos stale_from(std::uint64_t hash, Nanos now) const noexcept;
   std::atomic<Entry*>& hint(std::uint64_t sketch) const noexcept { return hints[sketch & hint_mask]; }
   using Into = std::span<const OutputBuffer>;
-  Found find(const CacheQuestion& question, Nanos now, Ask asked, Into into) noexcept;
-  Found find_by_sketch(CacheQuestion& question, Nanos now, Into into) noexcept;
-  Found give(ReaderSlots::Slot& slot, Entry& entry, Nanos now, Ask asked, Into into) const noexcept;
-  [[nodiscard]] Nanos allowed_stale(Ask asked) const noexcept;
+  // How it is asked, and by how much what is given may be stale.
+  struct Terms {
+    Nanos now;
+    Ask asked;
+    Nanos max_stale;
+  };
+  Found find(const CacheQuestion& question, const Terms& terms, Into into) noexcept;
+  Found find_by_sketch(CacheQuestion& question, const Terms& terms, Into into) noexcept;
+  Found give(ReaderSlots::Slot& slot, Entry& entry, const Terms& terms, Into into) const noexcept;
   static std::atomic<std::uint64_t>& counter_of(ReaderSlots::Slot& slot, Ask asked, Nanos over) noexcept;
   Entry* same_index(std::uint64_t hash) REQUIRES_LOCK(mutex);
   void link(Entry& entry) REQUIRES_LOCK(mutex);
@@ -69,8 +74,8 @@ struct ResponseCache::Impl {
   const std::uint64_t capacity;
   const Nanos ttl;
   const double jitter;
-  const Nanos stale_if_error;
   const Nanos stale_while_revalidate;
+  const Nanos kept_stale;
   const std::uint64_t jitter_seed;
   const std::size_t mask;
   const std::size_t hint_mask;
@@ -107,8 +112,8 @@ ResponseCache::Impl::Impl(const CacheOptions& options, std::array<std::uint64_t,
     : capacity(static_cast<std::uint64_t>(std::max<std::int64_t>(options.capacity_bytes, 0))),
       ttl(options.ttl > 0 ? nanos_of(options.ttl) : kNever),
       jitter(std::clamp(options.ttl_jitter, 0.0, 1.0)),
-      stale_if_error(nanos_of(options.stale_if_error)),
       stale_while_revalidate(nanos_of(options.stale_while_revalidate)),
+      kept_stale(std::max({nanos_of(options.stale_if_error), stale_while_revalidate, nanos_of(options.last_good)})),
       jitter_seed(hash_combine(seed[0], seed[1])),
       mask(buckets_for(options.capacity_bytes) - 1),
       hint_mask(hints_for(options.capacity_bytes) - 1),
@@ -127,11 +132,6 @@ Nanos ResponseCache::Impl::stale_from(std::uint64_t hash, Nanos now) const noexc
   return now + ttl + static_cast<Nanos>(static_cast<double>(ttl) * jitter * share);
 }
 
-Nanos ResponseCache::Impl::allowed_stale(Ask asked) const noexcept {
-  if (asked == Ask::kAgain) return 0;
-  return asked == Ask::kFirst ? stale_while_revalidate : stale_if_error;
-}
-
 std::atomic<std::uint64_t>& ResponseCache::Impl::counter_of(ReaderSlots::Slot& slot, Ask asked, Nanos over) noexcept {
   if (asked == Ask::kAgain) return slot.coalesced;
   if (asked == Ask::kAfterError) return slot.stale_on_error;
@@ -139,20 +139,20 @@ std::atomic<std::uint64_t>& ResponseCache::Impl::counter_of(ReaderSlots::Slot& s
 }
 
 // What may be given of an entry that is the question's, with all that is counted of it. REQUIRES: inside `slot`.
-ResponseCache::Found ResponseCache::Impl::give(ReaderSlots::Slot& slot, Entry& entry, Nanos now, Ask asked,
+ResponseCache::Found ResponseCache::Impl::give(ReaderSlots::Slot& slot, Entry& entry, const Terms& terms,
                                                Into into) const noexcept {
+  const Nanos now = terms.now;
   const Nanos over = entry.stale_from == kNever ? -1 : std::max<Nanos>(now - entry.stale_from, -1);
-  if (over >= 0 && over >= allowed_stale(asked)) return {};
+  if (over >= 0 && over >= terms.max_stale) return {};
   eviction->hit(entry, now);
-  ReaderSlots::count(counter_of(slot, asked, over));
+  ReaderSlots::count(counter_of(slot, terms.asked, over));
   const auto age = static_cast<std::uint64_t>(std::max<Nanos>(now - entry.stored_at, 0));
   slot.age.observe(bucket_of(kAgeNanos, age), age);
   if (over < 0 && entry.answer->copy_to(into)) return {nullptr, true, over};
   return {entry.answer, false, over};
 }
 
-ResponseCache::Found ResponseCache::Impl::find(const CacheQuestion& question, Nanos now, Ask asked,
-                                               Into into) noexcept {
+ResponseCache::Found ResponseCache::Impl::find(const CacheQuestion& question, const Terms& terms, Into into) noexcept {
   ReaderSlots::Slot& slot = readers.enter();
   Found found;
   // Sequentially consistent, as ReaderSlots asks for.
@@ -160,23 +160,24 @@ ResponseCache::Found ResponseCache::Impl::find(const CacheQuestion& question, Na
   while (entry != nullptr && entry->hash != question.hash) entry = entry->next.load(std::memory_order_seq_cst);
   if (entry != nullptr) {
     if (entry->key->matches(question)) {
-      found = give(slot, *entry, now, asked, into);
-    } else if (asked == Ask::kFirst) {
+      found = give(slot, *entry, terms, into);
+    } else if (terms.asked == Ask::kFirst) {
       ReaderSlots::count(slot.collisions);
     }
   }
-  if (!found.any() && asked == Ask::kFirst) ReaderSlots::count(slot.misses);
+  if (!found.any() && terms.asked == Ask::kFirst) ReaderSlots::count(slot.misses);
   ReaderSlots::leave(slot);
   return found;
 }
 
 // The whole comparison, without the hash. Nothing is counted of an entry that is another question's.
-ResponseCache::Found ResponseCache::Impl::find_by_sketch(CacheQuestion& question, Nanos now, Into into) noexcept {
+ResponseCache::Found ResponseCache::Impl::find_by_sketch(CacheQuestion& question, const Terms& terms,
+                                                         Into into) noexcept {
   ReaderSlots::Slot& slot = readers.enter();
   Found found;
   Entry* const entry = hint(question.sketch).load(std::memory_order_seq_cst);
   if (entry != nullptr && entry->key->sketch() == question.sketch && entry->key->matches(question)) {
-    found = give(slot, *entry, now, Ask::kFirst, into);
+    found = give(slot, *entry, terms, into);
     question.hash = entry->hash;
     question.hashed = true;
   }
@@ -242,22 +243,24 @@ void ResponseCache::ask(std::string_view tenant, std::span<const std::uint32_t> 
   impl_->asker.ask(tenant, outputs, inputs, question);
 }
 
-ResponseCache::Found ResponseCache::find(CacheQuestion& question, Nanos now,
-                                         std::span<const OutputBuffer> into) noexcept {
+ResponseCache::Found ResponseCache::find(CacheQuestion& question, Nanos now, std::span<const OutputBuffer> into,
+                                         bool only_fresh) noexcept {
+  const Impl::Terms terms{now, Impl::Ask::kFirst, only_fresh ? 0 : impl_->stale_while_revalidate};
   if (!question.hashed) {
-    Found found = impl_->find_by_sketch(question, now, into);
+    Found found = impl_->find_by_sketch(question, terms, into);
     if (found.any()) return found;
     if (!question.hashed) impl_->asker.hash(question);
   }
-  return impl_->find(question, now, Impl::Ask::kFirst, into);
+  return impl_->find(question, terms, into);
 }
 
 ResponseCache::Found ResponseCache::find_again(const CacheQuestion& question, Nanos now) noexcept {
-  return impl_->find(question, now, Impl::Ask::kAgain, {});
+  return impl_->find(question, {now, Impl::Ask::kAgain, 0}, {});
 }
 
-ResponseCache::Found ResponseCache::find_after_error(const CacheQuestion& question, Nanos now) noexcept {
-  return impl_->find(question, now, Impl::Ask::kAfterError, {});
+ResponseCache::Found ResponseCache::find_after_error(CacheQuestion& question, Nanos now, Nanos max_stale) noexcept {
+  if (!question.hashed) impl_->asker.hash(question);
+  return impl_->find(question, {now, Impl::Ask::kAfterError, max_stale}, {});
 }
 
 void ResponseCache::insert(std::shared_ptr<const CacheKey> key, std::shared_ptr<const CachedAnswer> answer,
@@ -270,8 +273,7 @@ void ResponseCache::insert(std::shared_ptr<const CacheKey> key, std::shared_ptr<
   entry->answer = std::move(answer);
   entry->stored_at = now;
   entry->stale_from = impl.stale_from(entry->hash, now);
-  const Nanos kept = std::max(impl.stale_if_error, impl.stale_while_revalidate);
-  if (entry->stale_from != kNever) entry->gone_from = entry->stale_from + kept;
+  if (entry->stale_from != kNever) entry->gone_from = entry->stale_from + impl.kept_stale;
 
   MutexLock lock(impl.mutex);
   if (impl.closed) return;

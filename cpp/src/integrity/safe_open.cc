@@ -18,13 +18,8 @@ namespace {
 
 constexpr std::size_t kMaxNameBytes = 4096;
 // Small enough that a hash can follow close behind.
-constexpr std::size_t kPiece = std::size_t{512} << 10;
+constexpr std::size_t kReadAtOnce = std::size_t{512} << 10;
 constexpr int kOpenFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-
-std::string errno_text(int error) {
-  char buffer[128];
-  return ::strerror_r(error, buffer, sizeof buffer);
-}
 
 [[noreturn]] void throw_unsafe(const std::string& name, const std::string& what) {
   throw Error(ErrorCode::kUnsafeFile, "model file " + quoted(name) + " " + what);
@@ -188,7 +183,7 @@ OwnedBytes read_whole(const OpenFile& file, std::uint64_t max_bytes, const ReadP
   const std::span<std::byte> memory = bytes.writable();
   std::size_t done = 0;
   while (done < memory.size()) {
-    const std::size_t got = read_at(file, done, memory.subspan(done, std::min(memory.size() - done, kPiece)));
+    const std::size_t got = read_at(file, done, memory.subspan(done, std::min(memory.size() - done, kReadAtOnce)));
     if (got == 0) throw_changed(file, "shrank");
     done += got;
     if (progress) progress(memory, done);

@@ -16,13 +16,8 @@
 namespace anya::integrity {
 namespace {
 
-std::string reason_of(int error) {
-  char buffer[128];
-  return ::strerror_r(error, buffer, sizeof buffer);
-}
-
 [[noreturn]] void throw_unwritable(const std::string& path, const char* what) {
-  throw Error(ErrorCode::kModelLoadError, quoted(path) + " cannot be " + what + ": " + reason_of(errno));
+  throw Error(ErrorCode::kModelLoadError, quoted(path) + " cannot be " + what + ": " + errno_text(errno));
 }
 
 // A name that nobody else takes, in the same folder, so that the rename stays on one file system.
@@ -62,9 +57,9 @@ std::string read_small_file(const std::string& path, std::uint64_t max_bytes, Er
   const auto refuse = [&](const std::string& why) { throw Error(code, quoted(path) + " " + why); };
   if (path.find('\0') != std::string::npos) refuse("has a NUL in its name");
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!fd) refuse("cannot be opened: " + reason_of(errno));
+  if (!fd) refuse("cannot be opened: " + errno_text(errno));
   struct stat info{};
-  if (::fstat(fd.get(), &info) != 0) refuse("cannot be looked at: " + reason_of(errno));
+  if (::fstat(fd.get(), &info) != 0) refuse("cannot be looked at: " + errno_text(errno));
   if (!S_ISREG(info.st_mode)) refuse("is not a regular file");
   if (static_cast<std::uint64_t>(info.st_size) > max_bytes) {
     refuse("holds " + std::to_string(info.st_size) + " bytes, the limit is " + std::to_string(max_bytes));
@@ -74,7 +69,7 @@ std::string read_small_file(const std::string& path, std::uint64_t max_bytes, Er
   while (done < content.size()) {
     const ssize_t got = ::read(fd.get(), content.data() + done, content.size() - done);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) refuse("cannot be read: " + reason_of(errno));
+    if (got < 0) refuse("cannot be read: " + errno_text(errno));
     if (got == 0) break;
     done += static_cast<std::size_t>(got);
   }

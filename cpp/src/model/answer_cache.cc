@@ -18,7 +18,12 @@ bool is_own_fate(ErrorCode code) noexcept {
 }
 
 // Failures that an older answer is better than.
-bool may_be_stale_instead(ErrorCode code) noexcept {
+bool may_be_stale_instead(const Status& failure) noexcept {
+  const ErrorCode code = failure.code;
+  // Not when it is being closed: then nobody is to be answered any more.
+  if (code == ErrorCode::kUnavailable) {
+    return failure.reason == Reason::kBreakerOpen || failure.reason == Reason::kDeviceFailed;
+  }
   return code == ErrorCode::kExecutionError || code == ErrorCode::kOutOfMemory || code == ErrorCode::kOverloaded ||
          code == ErrorCode::kDeadlineExceeded || code == ErrorCode::kModelOutputInvalid;
 }
@@ -36,16 +41,21 @@ AnswerCache::AnswerCache(const CacheOptions& options, std::array<std::uint64_t, 
     : by_tenant_(options.scope != "shared"),
       single_flight_(options.single_flight),
       reruns_(options.on_leader_error == "rerun"),
-      softens_(options.stale_if_error > 0),
+      stale_if_error_(static_cast<Nanos>(options.stale_if_error * 1e9)),
       batcher_(batcher),
       clock_(clock),
       cache_(options, seed),
       flights_(max_followers) {}
 
-void AnswerCache::look_up(Request& request) noexcept try {
+void AnswerCache::ask(Request& request) const {
   cache_.ask(by_tenant_ ? std::string_view(request.tenant) : std::string_view(), request.output_indices, request.inputs,
              request.cache_question);
-  ResponseCache::Found found = cache_.find(request.cache_question, request.accepted_at, request.outputs);
+}
+
+void AnswerCache::look_up(Request& request, bool only_fresh) noexcept try {
+  request.only_fresh = only_fresh;
+  ask(request);
+  ResponseCache::Found found = cache_.find(request.cache_question, request.accepted_at, request.outputs, only_fresh);
   if (!found.any()) {
     request.watcher = this;
     return;
@@ -56,9 +66,25 @@ void AnswerCache::look_up(Request& request) noexcept try {
   // No memory for the question, or no MAC: it is run, and not kept.
 }
 
-bool AnswerCache::answer_instead(Request& request, ErrorCode refusal) noexcept {
-  if (!softens_ || request.watcher == nullptr || !may_be_stale_instead(refusal)) return false;
-  ResponseCache::Found found = cache_.find_after_error(request.cache_question, clock_.now());
+ResponseCache::Found AnswerCache::instead_of(const Status& failure, Request& request) noexcept {
+  if (stale_if_error_ <= 0 || request.only_fresh || !may_be_stale_instead(failure)) return {};
+  return cache_.find_after_error(request.cache_question, clock_.now(), stale_if_error_);
+}
+
+bool AnswerCache::last_good(Request& request, Nanos max_age) noexcept try {
+  ask(request);
+  ResponseCache::Found found = cache_.find_after_error(request.cache_question, clock_.now(), max_age);
+  request.ended_at = request.accepted_at;  // it takes no time of anybody's
+  request.answer = std::move(found.answer);
+  request.stale_age = found.stale_age;
+  return request.answer != nullptr;
+} catch (const std::exception&) {
+  return false;  // no memory for the question, or no MAC
+}
+
+bool AnswerCache::answer_instead(Request& request, const Status& refusal) noexcept {
+  if (request.watcher == nullptr) return false;
+  ResponseCache::Found found = instead_of(refusal, request);
   if (found.answer == nullptr) return false;
   request.watcher = nullptr;
   batcher_.answer(request, std::move(found.answer), found.stale_age);
@@ -103,8 +129,8 @@ void AnswerCache::decided(Request& request) noexcept {
       fail(*flight, request.status);
     }
   }
-  if (!softens_ || request.answer != nullptr || !may_be_stale_instead(request.status.code)) return;
-  ResponseCache::Found found = cache_.find_after_error(request.cache_question, clock_.now());
+  if (request.answer != nullptr) return;
+  ResponseCache::Found found = instead_of(request.status, request);
   if (found.answer == nullptr) return;
   request.status = Status{};
   request.answer = std::move(found.answer);
@@ -166,6 +192,7 @@ void AnswerCache::hand_on(const std::shared_ptr<Flight>& flight) noexcept {
 
 void AnswerCache::refresh(const Request& asked, const std::shared_ptr<const CachedAnswer>& stale) noexcept try {
   if (asked.cache_question.by_mac || flights_.flies(asked.cache_question)) return;
+  if (Standing& standing = batcher_.standing(); standing.may_be_barred() && !standing.barred(clock_.now()).ok()) return;
   auto request = std::make_unique<Refresh>(asked, std::make_shared<CacheKey>(asked.cache_question));
   const int lowest = batcher_.policies().levels() > 0 ? batcher_.policies().levels() : QueuePolicies::kLowest;
   request->priority = lowest;

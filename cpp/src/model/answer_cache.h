@@ -24,9 +24,11 @@ class AnswerCache final : public OutcomeWatcher {
 
   // The request has ended if the cache has its answer. A stale one is given while a new one is made. REQUIRES:
   // admitted, data in place.
-  void look_up(Request& request) noexcept;
+  void look_up(Request& request, bool only_fresh) noexcept;
   // Ends the request with a stale answer in place of a refusal. False: there is none that may be given.
-  bool answer_instead(Request& request, ErrorCode refusal) noexcept;
+  bool answer_instead(Request& request, const Status& refusal) noexcept;
+  // Fills in a fresh answer, or one that has been stale for `max_age` at most. The request is not ended.
+  bool last_good(Request& request, Nanos max_age) noexcept;
   // For a request that look_up has not answered and that is about to run. True: it has been accepted, and ends by
   // another one's run or by this cache, perhaps already. False: it is to be run; its inputs now lie in memory that
   // nobody can change.
@@ -41,6 +43,8 @@ class AnswerCache final : public OutcomeWatcher {
   [[nodiscard]] CacheStats stats() const { return cache_.stats(); }
 
  private:
+  void ask(Request& request) const;
+  [[nodiscard]] ResponseCache::Found instead_of(const Status& failure, Request& request) noexcept;
   void refresh(const Request& asked, const std::shared_ptr<const CachedAnswer>& stale) noexcept;
   void deliver(Flight& flight, const Request& leader) noexcept;
   void fail(Flight& flight, const Status& status) noexcept;
@@ -50,7 +54,7 @@ class AnswerCache final : public OutcomeWatcher {
   const bool by_tenant_;
   const bool single_flight_;
   const bool reruns_;
-  const bool softens_;
+  const Nanos stale_if_error_;
   Batcher& batcher_;
   const Clock& clock_;
   ResponseCache cache_;

@@ -20,7 +20,8 @@ Nanos nanos_of(double seconds) {
 }
 
 Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, BatchingOptions batching,
-                        const std::vector<MeasuredRun>& run_times, const Timeouts& timeouts) {
+                        const std::vector<MeasuredRun>& run_times, const Timeouts& timeouts,
+                        const std::optional<BreakerOptions>& breaker) {
   if (batching.queue_delay_target_microseconds == 0 && timeouts.usual != kNever) {
     batching.queue_delay_target_microseconds = std::max<std::int64_t>(1, timeouts.usual / 2000);
   }
@@ -30,7 +31,8 @@ Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, Batch
                        .instances = info.instances,
                        .name = info.name,
                        .one_shape = admission.one_shape(),
-                       .run_times = {}};
+                       .run_times = {},
+                       .standing = std::make_shared<Standing>(breaker)};
   for (const MeasuredRun& run : run_times) setup.run_times.emplace_back(run.rows, run.duration);
   return setup;
 }
@@ -80,13 +82,14 @@ Opened::Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules)
 
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
                   Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
-                  Timeouts the_timeouts, const ModelRules& model_rules, const CacheOptions& cache_options)
+                  Timeouts the_timeouts, const ModelRules& model_rules, const CacheOptions& cache_options,
+                  const std::optional<BreakerOptions>& breaker)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
       opened(std::make_shared<Opened>(std::move(the_session), model_rules)),
       admission(opened->session->schema(), with_shapes(std::move(admission_rules), opened->rules)),
       timeouts(the_timeouts),
-      batcher(*opened->session, *shared->clock, setup_of(info, admission, batching, run_times, timeouts)) {
+      batcher(*opened->session, *shared->clock, setup_of(info, admission, batching, run_times, timeouts, breaker)) {
   if (cache_options.capacity_bytes <= 0) return;
   try {
     cache = std::make_unique<AnswerCache>(cache_options, random_seed(), batcher, *shared->clock,
@@ -126,6 +129,12 @@ Status check_terms(const Model::Impl& model, Request& request) noexcept {
   return {};
 }
 
+// As a rule nothing bars: two loads.
+Status check_standing(const Model::Impl& model) noexcept {
+  Standing& standing = model.batcher.standing();
+  return standing.may_be_barred() ? standing.barred(model.shared->clock->now()) : Status{};
+}
+
 Status check_queue(const Model::Impl& model, const Request& request) noexcept {
   return model.batcher.lets_all_in() ? Status{} : model.batcher.check(request);
 }
@@ -149,12 +158,13 @@ Nanos Model::now() const noexcept { return impl_->shared->clock->now(); }
 Status Model::admit(Request& request) noexcept {
   if (!impl_->shared->fork_guard.is_owner()) return Status::failure(ErrorCode::kUnavailable, Reason::kForked);
   Status status = impl_->admission.check(request);
+  // With a cache the breaker and the queue are asked after it: see find_answer.
+  if (status.ok() && impl_->cache == nullptr) status = check_standing(*impl_);
   if (status.ok()) {
     request.accepted_at = now();
     // As a rule it has no terms and nobody waits.
     const bool has_terms = request.priority != 0 || request.timeout != kNever || impl_->timeouts.usual != kNever;
     if (has_terms) status = check_terms(*impl_, request);
-    // With a cache the queue is asked after it: see find_answer.
     if (impl_->cache == nullptr && status.ok()) status = check_queue(*impl_, request);
   }
   if (!status.ok()) impl_->batcher.count_refusal(status.code);
@@ -164,11 +174,12 @@ Status Model::admit(Request& request) noexcept {
 bool Model::has_cache() const noexcept { return impl_->cache != nullptr; }
 
 Status Model::find_answer(Request& request, Caching caching) noexcept {
-  if (impl_->cache == nullptr) return {};
-  if (caching == Caching::kUse) impl_->cache->look_up(request);
+  if (impl_->cache == nullptr || caching == Caching::kLater) return {};
+  if (caching != Caching::kBypass) impl_->cache->look_up(request, caching == Caching::kFresh);
   if (request.ended()) return {};
-  const Status status = check_queue(*impl_, request);
-  if (status.ok() || impl_->cache->answer_instead(request, status.code)) return {};
+  Status status = check_standing(*impl_);
+  if (status.ok()) status = check_queue(*impl_, request);
+  if (status.ok() || impl_->cache->answer_instead(request, status)) return {};
   impl_->batcher.count_refusal(status.code);
   return status;
 }
@@ -177,6 +188,10 @@ bool Model::join(Request& request, bool watch_deadlines) noexcept {
   if (impl_->cache == nullptr || !impl_->cache->join(request)) return false;
   if (watch_deadlines && request.deadline != kNever) impl_->shared->timer.watch(request);
   return true;
+}
+
+bool Model::last_good(Request& request, Nanos max_age) noexcept {
+  return impl_->cache != nullptr && impl_->cache->last_good(request, max_age);
 }
 
 void Model::give_up(Request& request) noexcept { impl_->cache->give_up(request); }
@@ -287,6 +302,22 @@ void Model::set_profile(std::string profile) {
   MutexLock lock(impl_->mutex);
   impl_->profile = std::move(profile);
 }
+bool Model::turns_away() noexcept {
+  if (impl_->cache != nullptr) return false;
+  const Status status = check_standing(*impl_);
+  if (!status.ok()) impl_->batcher.count_refusal(status.code);
+  return !status.ok();
+}
+std::optional<CircuitStats> Model::circuit() const { return impl_->batcher.standing().circuit(now()); }
+bool Model::failed() const noexcept { return impl_->batcher.standing().failed(); }
+std::uint64_t Model::succeeded() const noexcept {
+  MutexLock lock(impl_->mutex);
+  std::uint64_t sum = impl_->batcher.succeeded() + impl_->of_past_twins.ended[0];
+  for (const auto& twin : impl_->twins) sum += twin->succeeded();
+  return sum;
+}
+Nanos Model::expected_run() const noexcept { return impl_->batcher.expected_run(); }
+bool Model::inject(std::shared_ptr<const Faults> faults) { return impl_->batcher.standing().inject(std::move(faults)); }
 
 void Model::reset_run_times() noexcept {
   impl_->batcher.reset_run_times();

@@ -61,6 +61,24 @@ bool tells_of_memory(std::string_view text) noexcept {
   return std::ranges::any_of(kSigns, [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
 }
 
+bool tells_of_lost_device(std::string_view text) noexcept {
+  // ONNX Runtime gives the code and CUDA's own words: "CUDA failure 700: an illegal memory access was encountered".
+  // These are the codes after which cuda_runtime_api.h says that "the process must be terminated and relaunched".
+  constexpr std::array<std::string_view, 10> kSigns = {
+      "CUDA failure 214:",  // uncorrectable ECC error
+      "CUDA failure 700:",  // illegal address
+      "CUDA failure 702:",  // launch timeout
+      "CUDA failure 710:",  // device-side assert
+      "CUDA failure 714:",  // hardware stack error
+      "CUDA failure 715:",  // illegal instruction
+      "CUDA failure 716:",  // misaligned address
+      "CUDA failure 717:",  // invalid address space
+      "CUDA failure 718:",  // invalid program counter
+      "CUDA failure 719:",  // launch failure
+  };
+  return std::ranges::any_of(kSigns, [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
+}
+
 bool tells_of_shape(std::string_view text) noexcept {
   constexpr std::array<std::string_view, 3> kSigns = {"shape", "dimension", "rank"};
   return std::ranges::any_of(kSigns, [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
@@ -80,7 +98,9 @@ Status to_status(const Api& api, RawStatus* status) noexcept {
   const std::string_view text = api.get_error_message(status);
   const ErrorCode code = tells_of_memory(text) ? ErrorCode::kOutOfMemory : ErrorCode::kExecutionError;
   try {
-    return Status::with_text(code, clean_text(text));
+    Status failure = Status::with_text(code, clean_text(text));
+    if (tells_of_lost_device(text)) failure.reason = Reason::kDeviceFailed;
+    return failure;
   } catch (const std::exception&) {
     return Status::failure(code, Reason::kNone);  // no memory for the sentence: the code has to do
   }

@@ -25,6 +25,10 @@ std::string clean_text(std::string_view text);
 // True where the text tells of memory that could not be had: ONNX Runtime has no code for it.
 bool tells_of_memory(std::string_view text) noexcept;
 
+// True where the text tells of a device that this process cannot use any more, as after an illegal access: CUDA calls
+// such errors sticky, since every later call fails with them.
+bool tells_of_lost_device(std::string_view text) noexcept;
+
 // True where the text may tell of an output that has another shape than the memory for it. ONNX Runtime has no code for
 // that either, and several sentences: true is a reason to try without that memory, no more.
 bool tells_of_shape(std::string_view text) noexcept;

@@ -116,6 +116,14 @@ void ModelCounters::read(ModelStats& stats) const {
   stats.in_flight = stats.accepted - all_ended;
 }
 
+std::uint64_t ModelCounters::succeeded() const noexcept {
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < kShards; ++i) {
+    count += shards_[i].ended[static_cast<std::size_t>(ErrorCode::kOk)].load(std::memory_order_relaxed);
+  }
+  return count;
+}
+
 std::uint64_t ModelCounters::in_flight() const noexcept {
   std::uint64_t ended = 0;
   std::uint64_t accepted = 0;

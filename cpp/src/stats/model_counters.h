@@ -33,6 +33,8 @@ class ModelCounters {
   // beginnings.
   void read(ModelStats& stats) const;
   [[nodiscard]] std::uint64_t in_flight() const noexcept;
+  // Requests that ended well.
+  [[nodiscard]] std::uint64_t succeeded() const noexcept;
 
  private:
   struct alignas(64) Shard {

@@ -13,7 +13,11 @@ CompletionQueue* Request::publish() noexcept {
   // reference, so the request cannot be recycled under the lines below.
   const std::uint32_t before = state_.fetch_or(kEnded, std::memory_order_acq_rel);
   if ((before & kWaiting) != 0) futex_wake(futex_word(state_), INT_MAX);
-  if ((before & kNotify) == 0) return nullptr;
+  if ((before & (kNotify | kNotifyFailure)) == 0) return nullptr;
+  if ((before & kNotify) == 0 && status.ok()) {
+    static_cast<void>(drop());  // the queue's; the publisher's own is still there
+    return nullptr;
+  }
   return queue_->push(this) ? queue_ : nullptr;
 }
 
@@ -35,7 +39,17 @@ Request::Wait Request::wait(Nanos until) noexcept {
   }
 }
 
+void Request::notify_failure_through(CompletionQueue& queue) noexcept {
+  queue_ = &queue;
+  retain();
+  state_.fetch_or(kNotifyFailure, std::memory_order_relaxed);  // nobody else has the request yet
+}
+
 bool Request::notify_through(CompletionQueue& queue) noexcept {
+  if ((state_.load(std::memory_order_relaxed) & kNotifyFailure) != 0) {  // set before anybody else had the request
+    // The queue has its reference. Whether it has been given back already is what kEnded tells.
+    return (state_.fetch_or(kNotify, std::memory_order_acq_rel) & kEnded) == 0;
+  }
   queue_ = &queue;
   retain();
   // Release: the publisher that sees kNotify sees the queue.
@@ -61,6 +75,8 @@ void Request::reset() noexcept {
   cost_class = 0;
   accepted_at = 0;
   leave_at = kNever;
+  breaker_tag = 0;
+  only_fresh = false;
   watcher = nullptr;
   key.reset();
   flight.reset();

@@ -167,13 +167,30 @@ TEST(ResponseCache, TellsFreshFromStaleFromGone) {
         Case{30 * kSecond - 1, kNone, 20 * kSecond - 1}, Case{30 * kSecond, kNone, kNone}}) {
     const auto age = [](const ResponseCache::Found& found) { return found.answer ? found.stale_age : kNone; };
     EXPECT_EQ(age(cache.find(asked.question, c.now)), c.age);
-    EXPECT_EQ(age(cache.find_after_error(asked.question, c.now)), c.age_after_error);
+    EXPECT_EQ(age(cache.find_after_error(asked.question, c.now, 20 * kSecond)), c.age_after_error);
   }
   const CacheStats stats = cache.stats();
   EXPECT_EQ(stats.hits, 2u);
   EXPECT_EQ(stats.stale, 2u);
   EXPECT_EQ(stats.misses, 4u);
   EXPECT_EQ(stats.stale_on_error, 6u);
+}
+
+TEST(ResponseCache, KeepsWhatIsStaleForWhoAsksForItLast) {
+  CacheOptions options = cache_options(kRoom);
+  options.ttl = 10;
+  options.stale_while_revalidate = 5;
+  options.last_good = 60;
+  ResponseCache cache(options, kSeed);
+  put(cache, "a", 3, 0);
+  put(cache, "b", 4, 69 * kSecond);  // whoever comes in throws out what nobody may have any more
+  Asked asked(cache, "a");
+  const std::uint64_t misses = cache.stats().misses;
+  EXPECT_FALSE(cache.find(asked.question, 12 * kSecond, {}, /*only_fresh=*/true).any());
+  EXPECT_EQ(cache.find(asked.question, 12 * kSecond).stale_age, 2 * kSecond);
+  EXPECT_FALSE(cache.find_after_error(asked.question, 69 * kSecond, 59 * kSecond).any());
+  EXPECT_EQ(cache.find_after_error(asked.question, 69 * kSecond, 60 * kSecond).stale_age, 59 * kSecond);
+  EXPECT_EQ(cache.stats().misses, misses + 1);
 }
 
 TEST(ResponseCache, JitterSpreadsTheEndsWithinItsShare) {

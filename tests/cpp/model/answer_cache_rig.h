@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "model/model_impl.h"
@@ -27,7 +28,8 @@ inline CacheOptions with_cache() {
 
 // One instance over a fake session: y = 2x + 1, where nothing else is said.
 struct Rig {
-  explicit Rig(const CacheOptions& cache = with_cache(), std::int64_t max_queue_size = 64) {
+  explicit Rig(const CacheOptions& cache = with_cache(), std::int64_t max_queue_size = 64,
+               const std::optional<BreakerOptions>& breaker = {}) {
     auto made = std::make_unique<FakeSession>(value_schema(), [this](auto inputs, auto, auto outputs) {
       turnstile.pass();
       if (fails.load()) return Status::with_text(ErrorCode::kExecutionError, "told to fail");
@@ -40,7 +42,7 @@ struct Rig {
     batching.max_queue_size = max_queue_size;
     model = std::make_unique<Model>(std::make_unique<Model::Impl>(
         std::make_shared<EngineShared>(clock), info, std::move(made), Admission::Rules{true, {true}, 1 << 20}, batching,
-        std::vector<MeasuredRun>{}, Timeouts{}, ModelRules{}, cache));
+        std::vector<MeasuredRun>{}, Timeouts{}, ModelRules{}, cache, breaker));
   }
   ~Rig() {
     turnstile.open();
@@ -52,9 +54,9 @@ struct Rig {
     return *requests.back();
   }
   // What a binding does before the run. True: it is in.
-  bool prepare(ValueRequest& one) {
+  bool prepare(ValueRequest& one, Model::Caching caching = Model::Caching::kUse) {
     EXPECT_TRUE(model->admit(one).ok());
-    last_refusal = model->find_answer(one, Model::Caching::kUse);
+    last_refusal = model->find_answer(one, caching);
     return one.ended() || (last_refusal.ok() && model->join(one, false));
   }
   bool enqueue(ValueRequest& one) {

@@ -44,6 +44,14 @@ TEST(TellsOfMemory, KnowsAllocationFailuresFromOthers) {
   EXPECT_FALSE(tells_of_memory("indices element out of data bounds, idx=99 must be within the inclusive range"));
 }
 
+TEST(TellsOfLostDevice, KnowsStickyErrorsFromOthers) {
+  EXPECT_TRUE(tells_of_lost_device("CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=x"));
+  EXPECT_TRUE(tells_of_lost_device("Non-zero status code: CUDA failure 719: unspecified launch failure ; GPU=1"));
+  EXPECT_FALSE(tells_of_lost_device("CUDA failure 2: out of memory ; GPU=0"));
+  EXPECT_FALSE(tells_of_lost_device("CUDA failure 1: invalid argument ; GPU=1"));
+  EXPECT_FALSE(tells_of_lost_device("CUDA failure 7000: no such code"));
+}
+
 TEST(TellsOfShape, KnowsRefusedMemoryFromRefusedValues) {
   EXPECT_TRUE(
       tells_of_shape("The output OrtValue provided for output 'y' has shape {3,2} but the computed output shape"));

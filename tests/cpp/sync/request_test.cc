@@ -47,6 +47,33 @@ TEST(Request, ExactlyOneThreadClaims) {
   EXPECT_FALSE(requests[0]->ended());
 }
 
+TEST(Request, AFailureAloneIsNotifiedUnlessMoreIsAskedFor) {
+  const struct {
+    ErrorCode code;
+    bool asks_for_more;
+    bool pushed;
+  } table[] = {
+      {ErrorCode::kOk, false, false},
+      {ErrorCode::kExecutionError, false, true},
+      {ErrorCode::kOk, true, true},
+      {ErrorCode::kExecutionError, true, true},
+  };
+  for (const auto& row : table) {
+    CountingOwner owner;
+    CompletionQueue queue;
+    ValueRequest request(owner, 1, 0.0F);
+    request.notify_failure_through(queue);
+    if (row.asks_for_more) EXPECT_TRUE(request.notify_through(queue));
+    EXPECT_TRUE(request.claim());
+    request.status = Status::failure(row.code, Reason::kNone);
+    EXPECT_EQ(request.publish() != nullptr, row.pushed);
+    EXPECT_EQ(queue.take_all() == &request, row.pushed);
+    EXPECT_FALSE(request.notify_through(queue));   // too late
+    if (row.pushed) EXPECT_FALSE(request.drop());  // the queue's reference
+    EXPECT_TRUE(request.drop());                   // ours was the last
+  }
+}
+
 TEST(Request, WaitSeesTheOutcomeOfAnotherThread) {
   const Watchdog watchdog("publish and wait");
   CountingOwner owner;
