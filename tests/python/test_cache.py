@@ -194,7 +194,7 @@ def test_hits_are_no_evidence_of_a_canary(engine: anya.Engine) -> None:
     """What a version answers from its cache says nothing of it: its judge counts the one run."""
     load_versions(engine, 1)
     engine.load("m", MODELS["version_2"](), version="2", config=cached())
-    engine.deploy("m", "2", anya.Canary(steps=(50,), interval=0.01, min_duration=600.0))
+    engine.deploy("m", "2", anya.Canary(steps=(50,), interval=0.3, min_duration=600.0))
     answered = [int(engine.infer("m", X)["version"][0]) for _ in range(200)]
     by_old, by_new = answered.count(1), answered.count(2)
     assert engine.cache_stats("m", "2").hits == by_new - 1

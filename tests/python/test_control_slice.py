@@ -103,7 +103,7 @@ def test_errors_of_the_rest_are_no_evidence(poisoned: anya.Engine) -> None:
 def test_reports_of_the_rest_are_nobodys(engine: anya.Engine) -> None:
     """What the service reports of a key counts for the canary or the control slice, of another key for neither."""
     load_versions(engine, 1, 2)
-    policy = anya.Canary(steps=(20,), control=True, metrics=("clicks",), interval=0.02, min_duration=600.0)
+    policy = anya.Canary(steps=(20,), control=True, metrics=("clicks",), interval=0.3, min_duration=600.0)
     engine.deploy("m", "2", policy)
     for key in range(1000):
         engine.report("m", "clicks", bad=False, key=key)
