@@ -2,7 +2,7 @@
 """Every check of the project, each one command: `nox -s NAME`; `nox -l` lists them.
 
 Needed on the machine: Python, a C++20 compiler and OpenSSL's headers. Everything else comes from PyPI, but for
-what two sessions need of Debian: `relacy` and `memcheck`.
+what three sessions need of Debian: `relacy`, `memcheck` and `peers`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Compare with other tools that speak our formats: signatures against `model_signing`, both ways."""
+    """Hand our files to the programs they are for: signatures to `model_signing` and back, reports to a browser."""
+    debian(session, "chromium", "chromium")
     install(session, "test")
     # It brings some 35 packages, which must not decide what ours are: an environment of its own.
     tools = BUILD / "peers" / "bin"
@@ -150,7 +151,7 @@ def sanitize_extension(session: nox.Session, kind: str) -> None:
     fixed = ["setarch", platform.machine(), "-R"]
     if kind == "thread" and subprocess.run([*fixed, "true"], check=False).returncode == 0:
         command = fixed + command
-    files = ("infer", "async", "async_ends", "future", "chaos", "lifecycle", "batching", "bad_input")
+    files = ("infer", "async", "async_ends", "future", "chaos", "lifecycle", "batching", "bad_input", "drift_watch")
     tests = [f"tests/python/test_{name}.py" for name in files]
     session.run(*command, *tests, external=True, env=environment)
 
@@ -239,9 +240,9 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz descriptors, schema.toml and what is signed under atheris, half a minute each; `-- --seconds 600`: ten."""
+    """Fuzz whatever reads foreign bytes under atheris, half a minute each target; `-- --seconds 600`: ten."""
     install(session, "fuzz", extras="cpu")
-    for target in ("descriptors", "schema", "bundle", "statement", "registry"):
+    for target in ("descriptors", "schema", "bundle", "statement", "registry", "walk"):
         session.run("python", "tests/fuzz/run.py", target, *session.posargs)
 
 

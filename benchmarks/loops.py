@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -123,20 +123,25 @@ def threaded_loop(infer: Callable[[Item], Any], items: Sequence[Item], *, client
     )
 
 
-async def lone_awaited(infer: Callable[[], Awaitable[Any]], *, count: int, pause: float) -> tuple[float, Any]:
-    """The median latency, in microseconds, of single requests on a loop idle for `pause` seconds; the last answer."""
-    latencies = []
-    answer: Any = None
+async def lone_awaited(
+    sides: Mapping[str, Callable[[], Awaitable[Any]]], check: Callable[[Any], None], *, count: int, pause: float
+) -> dict[str, list[float]]:
+    """Latencies, in microseconds, of single requests on a loop idle for `pause` seconds: one of each side in turn, so
+    that neighbours meet the machine in one mood. Every answer is checked.
+    """
+    latencies: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(count):
-        await asyncio.sleep(pause)
-        begin = time.perf_counter()
-        answer = await infer()
-        latencies.append(time.perf_counter() - begin)
-    return median(latencies) * 1e6, answer
+        for side, infer in sides.items():
+            await asyncio.sleep(pause)
+            begin = time.perf_counter()
+            answer = await infer()
+            latencies[side].append((time.perf_counter() - begin) * 1e6)
+            check(answer)
+    return latencies
 
 
 def lone_calls(infer: Callable[[], Any], *, count: int, pause: float) -> tuple[float, Any]:
-    """The same of plain calls on a thread that slept."""
+    """The median latency, in microseconds, of single calls on a thread that slept `pause` seconds; the last answer."""
     latencies = []
     answer: Any = None
     for _ in range(count):

@@ -23,7 +23,8 @@ def build_programs() -> Path:
         options += ["-G", "Ninja", "-DANYA_BUILD_BINDINGS=OFF", "-DANYA_LTO=ON"]  # as the wheel is built
     jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(len(os.sched_getaffinity(0)))
     _run("cmake", "-S", str(ROOT), "-B", str(build), *options)
-    _run("cmake", "--build", str(build), "--parallel", jobs, "--target", "batcher_bench", "cache_bench", "hop_bench")
+    programs = ("batcher_bench", "cache_bench", "drift_bench", "hop_bench")
+    _run("cmake", "--build", str(build), "--parallel", jobs, "--target", *programs)
     return build / "benchmarks" / "cpp"
 
 
@@ -51,3 +52,13 @@ def cache_round(programs: Path, seconds: float) -> Mapping[str, Mapping[str, flo
 def hop_microseconds(programs: Path, *, count: int, pause: float) -> float:
     """The median of bare round trips to another thread, each after a pause."""
     return float(_run(str(programs / "hop_bench"), str(count), str(pause)))
+
+
+def drift_round(programs: Path) -> Mapping[str, float]:
+    """One round of drift_bench, in nanoseconds by what is looked at. Raises when something was not counted."""
+    answer: Mapping[str, float] = json.loads(_run(str(programs / "drift_bench")), parse_constant=_not_counted)
+    return answer
+
+
+def _not_counted(constant: str) -> float:
+    raise RuntimeError(f"drift_bench lost count: {constant}")

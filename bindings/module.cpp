@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, module) {
   anya::python::register_stats(module);
   anya::python::register_cache(module);
   anya::python::register_rollout(module);
+  anya::python::register_drift(module);
   anya::python::register_model(module);
   anya::python::register_engine(module);
   anya::python::register_future(module);

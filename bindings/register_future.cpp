@@ -86,6 +86,7 @@ class Future {
     await(timeout);
     return error_ ? error_ : py::none();
   }
+  bool from_cache() { return done() && (settle(), from_cache_); }
   static void add_done_callback(const py::object& self, py::typing::Callable<py::object(py::object)> callback);
   // The callback thread will see how it ends.
   static void watch(const py::object& self);
@@ -106,6 +107,7 @@ class Future {
   py::object callback_queue_;
   PyRequest* request_;  // null once the outcome has been taken over
   ErrorCode code_ = ErrorCode::kOk;
+  bool from_cache_ = false;
   py::object answer_;
   py::object error_;
   std::vector<py::object> callbacks_;
@@ -211,6 +213,7 @@ void Future::settle() {
   }
   if (request_ != nullptr) {
     code_ = status.code;
+    from_cache_ = request->by_other || request->answer != nullptr;
     answer_ = std::move(answer);
     error_ = std::move(error);
     let_go();
@@ -364,6 +367,7 @@ void register_future(py::module_& module) {
            "its "
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
+      .def("from_cache", &Future::from_cache, "True if it has ended with an answer that another request's run gave.")
       .def_static("_promise", &promise, py::arg("model"), py::arg("callbacks"))
       .def("_resolve", &Future::resolve, py::arg("answer"), py::arg("error"))
       .def("add_done_callback", &Future::add_done_callback, py::arg("fn"),

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <optional>
 
 #include "bindings.h"
+#include "drift.h"
 #include "errors.h"
 #include "placing.h"
 #include "py_model.h"
@@ -259,6 +261,27 @@ void register_model(py::module_& module) {
       "inject_nothing", [](PyModel& self) { static_cast<void>(self.model->inject(nullptr)); },
       "Ends what inject began.");
   type.def("info", &info_of, "What is known of it, as a dict.");
+  type.def(
+      "watch_drift", [](PyModel& self, const DriftPlan* plan) { self.model->watch_drift(plan); },
+      py::arg("plan").none(true), "Counts what is asked and answered from now on; None: no longer.");
+  type.def(
+      "take_profile",
+      [](PyModel& self) -> std::optional<py::bytes> {
+        const std::string profile = self.model->take_profile();
+        return profile.empty() ? std::nullopt : std::optional<py::bytes>(profile);
+      },
+      "The bytes of the profile.json that lay beside the model, once.");
+  type.def(
+      "take_drift",
+      [](PyModel& self) {
+        DriftCounts counts;
+        {
+          const py::gil_scoped_release release;  // a look may be under way
+          counts = self.model->take_drift();
+        }
+        return taken_drift(counts);
+      },
+      "What was counted since it was last taken.");
   type.def("stats", [](const PyModel& self) { return self.model->stats(); }, "Its counters, one snapshot.");
   type.def(
       "reset_run_times", [](PyModel& self) { self.model->reset_run_times(); },

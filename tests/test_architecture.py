@@ -45,6 +45,7 @@ PURE_MODULES = {"errors", "caching", "config", "resilience", "rules", "strategie
     "_frozen", "_checks", "_tables", "_judge",
     "_routing", "_rollout", "_rollout_state", "_retry", "_fallback", "_drift", "_plan", "_scaling",
     "repository", "_stand_in", "_toml", "_differences", "_state", "_goal", "_registry",
+    "drift", "profile", "_distributions", "_divergence", "_features", "_drift_report",
 }  # fmt: skip
 NOT_PURE = {
     "_core", "_cuda", "_engine", "_event_loops", "_info", "_options", "_runtime",
@@ -52,17 +53,24 @@ NOT_PURE = {
     "random", "select", "selectors", "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
 # A pure module may still take what describes a path, and config reads the one file it is named for.
-PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os"), ("repository", "os"), ("_toml", "os"), ("trust", "os")}
+PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os"), ("repository", "os"), ("_toml", "os"), ("trust", "os")} | {
+    ("drift", "os"),
+}
 PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
     *("_core_rules", "_trust", "_signing"),
+    *("_drift_counts", "_drift_plan", "_drift_watch", "_reference", "_reference_tap"),
     *("_callbacks", "_control", "_shadow", "_taps", "_comparison", "_recorded"),
     *("_canary", "_deployments", "_rollout_book"),
     *("_guard", "_recoveries"),
 }
-# Libraries that one module speaks to, so that replacing them is a change of one file.
-OWNED_LIBRARIES = {"prometheus_client": {"_prometheus"}, "ctypes": {"_cuda"}, "rich": {"_progress"}}
+# Libraries that one module speaks to, or two, so that replacing them is a small change.
+OWNED_LIBRARIES = {
+    "prometheus_client": {"_prometheus", "_prometheus_drift"},
+    "ctypes": {"_cuda"},
+    "rich": {"_progress"},
+}
 
 SOURCE_KINDS = {".h", ".cc", ".cpp", ".py", ".pyi", ".cmake"}
 LINE_LIMIT = 400

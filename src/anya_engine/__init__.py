@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .caching import CacheConfig
 from .config import BatchingConfig, EngineConfig, ModelConfig, QueuePolicy
+from .drift import DriftConfig, DriftReport, DriftWindow, FeatureDrift
 from .errors import (
     AnyaError,
     ApplyError,
@@ -37,6 +38,7 @@ from .errors import (
     UnsignedFile,
     UntrustedKey,
 )
+from .profile import Profile
 from .repository import RepositoryConfig, VersionPolicy
 from .resilience import BreakerPolicy, Default, Fallback, LastGood, RetryPolicy
 from .rules import DimRule, InputRule, OutputRule
@@ -60,11 +62,15 @@ __all__ = [
     "DeadlineExceeded",
     "Default",
     "DimRule",
+    "DriftConfig",
+    "DriftReport",
+    "DriftWindow",
     "Engine",
     "EngineConfig",
     "EngineStats",
     "ExecutionError",
     "Fallback",
+    "FeatureDrift",
     "FileMissing",
     "Future",
     "HashMismatch",
@@ -88,6 +94,7 @@ __all__ = [
     "OutputRule",
     "Overloaded",
     "Plan",
+    "Profile",
     "QueuePolicy",
     "RegistryExpired",
     "RegistryRollback",

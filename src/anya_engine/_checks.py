@@ -157,6 +157,12 @@ def path(field: str, value: object) -> str:
     refuse(field, "must be a path", value)
 
 
+def below(folder: PathLike[str], path: str | PathLike[str]) -> str:
+    """A path, which is below the folder if it is relative."""
+    path = fspath(path)
+    return path if path.startswith("/") else f"{fspath(folder)}/{path}"
+
+
 def text_mapping(field: str, value: object) -> FrozenMapping[str, str]:
     """Return ONNX Runtime's kind of options: text to text; numbers and truth values are written as it reads them."""
     if not isinstance(value, Mapping):

@@ -7,13 +7,16 @@ import dataclasses
 from os import PathLike
 from pathlib import Path
 
+from . import _checks as check
 from . import _core
 from ._core import CacheStats
 from ._deployments import Deployments
 from ._info import ModelInfo, RolloutStatus
 from ._model_table import ModelTable
+from ._reference import capture
 from ._trust import Rechecks
 from .config import ModelConfig
+from .drift import DriftReport
 from .errors import TrustError, Unavailable
 from .strategies import Strategy
 
@@ -190,6 +193,39 @@ class Control:
         """
         self._check_process()
         return dataclasses.replace(self._deployments.status(name), circuits=self._models.circuits(name))
+
+    def drift(self, name: str, version: str | None = None) -> DriftReport:
+        """Where a version's inputs and outputs stand against their reference, feature by feature.
+
+        Args:
+            name: The model.
+            version: A version or a label, for example the canary beside the one that serves; None: that one.
+
+        Raises:
+            ModelNotFound: No such model or version.
+            Unavailable: The engine is closed, or this is a forked child.
+        """
+        self._check_usable()
+        return self._models.drift_report(name, version)
+
+    def capture_reference(self, name: str, n: int = 10_000, *, path: str | PathLike[str] | None = None) -> None:
+        """Make a reference of the next rows that are asked and answered, and compare with it from then on.
+
+        For a model whose training data is out of reach. Every request's arrays are copied until there are enough (256
+        MiB at most), then the version that serves has its profile; `drift` says how far it is. Requests that ask for
+        some of the outputs only are left out.
+
+        Args:
+            name: The model.
+            n: Rows.
+            path: Where the profile is written, too; None: nowhere.
+
+        Raises:
+            ModelNotFound: No such model.
+            ConfigError: The model's requests are being copied already.
+        """
+        self._check_usable()
+        capture(self._models, name, check.integer("n", n, 1, 100_000_000), path)
 
     def reset_run_times(self, name: str | None = None) -> None:
         """Forget what runs were learned to take; what was measured at load stands again, and learning goes on.

@@ -25,6 +25,10 @@ __all__: list[str] = [
     "ContentLimits",
     "Detail",
     "DimRule",
+    "DriftFeature",
+    "DriftKind",
+    "DriftPlan",
+    "DriftTensor",
     "Engine",
     "EventLoop",
     "Future",
@@ -45,6 +49,7 @@ __all__: list[str] = [
     "TrustOptions",
     "TrustRegistry",
     "add_signatures",
+    "drift_numbers",
     "drive",
     "error_codes",
     "generate_key",
@@ -872,6 +877,131 @@ class RolloutTally:
         The number of the window that this moment of time.monotonic() is in.
         """
 
+class DriftKind:
+    """
+    How a row of a tensor becomes numbers; see _features.
+
+    Members:
+
+      columns
+
+      dense
+
+      embedding
+
+      classes
+
+      tokens
+
+      text
+    """
+
+    __members__: typing.ClassVar[dict[str, DriftKind]]
+    classes: typing.ClassVar[DriftKind]
+    columns: typing.ClassVar[DriftKind]
+    dense: typing.ClassVar[DriftKind]
+    embedding: typing.ClassVar[DriftKind]
+    text: typing.ClassVar[DriftKind]
+    tokens: typing.ClassVar[DriftKind]
+    @typing.overload
+    def __eq__(self, other: DriftKind) -> bool: ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __getstate__(self) -> int: ...
+    def __hash__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __int__(self) -> int: ...
+    @typing.overload
+    def __ne__(self, other: DriftKind) -> bool: ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __str__(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class DriftFeature:
+    """
+    One histogram over one of those numbers.
+    """
+    def __init__(self) -> None: ...
+    @property
+    def bins(self) -> int: ...
+    @bins.setter
+    def bins(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def center(self) -> float: ...
+    @center.setter
+    def center(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def edges(self) -> list[float]: ...
+    @edges.setter
+    def edges(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None: ...
+    @property
+    def key_bins(self) -> list[int]: ...
+    @key_bins.setter
+    def key_bins(self, arg0: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None: ...
+    @property
+    def keys(self) -> list[float]: ...
+    @keys.setter
+    def keys(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None: ...
+    @property
+    def source(self) -> int: ...
+    @source.setter
+    def source(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class DriftTensor:
+    """
+    What is counted of an input or output.
+    """
+
+    channels_last: bool
+    is_output: bool
+    kind: DriftKind
+    def __init__(self) -> None: ...
+    @property
+    def centroid(self) -> list[float]: ...
+    @centroid.setter
+    def centroid(self, arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None: ...
+    @property
+    def channels(self) -> int: ...
+    @channels.setter
+    def channels(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def features(self) -> list[DriftFeature]: ...
+    @features.setter
+    def features(self, arg0: collections.abc.Sequence[DriftFeature]) -> None: ...
+    @property
+    def index(self) -> int: ...
+    @index.setter
+    def index(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def numbers(self) -> int: ...
+    @numbers.setter
+    def numbers(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class DriftPlan:
+    """
+    What is counted of a model.
+    """
+    def __init__(self) -> None: ...
+    @property
+    def budget(self) -> float: ...
+    @budget.setter
+    def budget(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def sample_rate(self) -> float: ...
+    @sample_rate.setter
+    def sample_rate(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def tensors(self) -> list[DriftTensor]: ...
+    @tensors.setter
+    def tensors(self, arg0: collections.abc.Sequence[DriftTensor]) -> None: ...
+
 class Model:
     """
     A loaded version. Thread-safe.
@@ -1013,6 +1143,14 @@ class Model:
         """
         The same past the response cache.
         """
+    def take_drift(self) -> typing.Any:
+        """
+        What was counted since it was last taken.
+        """
+    def take_profile(self) -> bytes | None:
+        """
+        The bytes of the profile.json that lay beside the model, once.
+        """
     def turned_away(self) -> bool:
         """
         Whether a request would be refused whatever it is (breaker open, device lost); then it counts as refused.
@@ -1024,6 +1162,10 @@ class Model:
     def unload(self) -> None:
         """
         Refuses new requests, drains, stops its threads. Blocks.
+        """
+    def watch_drift(self, plan: DriftPlan) -> None:
+        """
+        Counts what is asked and answered from now on; None: no longer.
         """
     @property
     def expected_run(self) -> float:
@@ -1142,6 +1284,10 @@ class Future:
         """
         The request's error, or None if it ended well. Waits like result().
         """
+    def from_cache(self) -> bool:
+        """
+        True if it has ended with an answer that another request's run gave.
+        """
     def result(self, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> dict[str, numpy.ndarray]:
         """
         The outputs. Waits up to `timeout` seconds (None: without end) and then raises TimeoutError; the request goes on. Raises the request's error if it failed.
@@ -1246,6 +1392,16 @@ class AsyncDoor:
 def add_signatures(content: bytes, keys: collections.abc.Sequence[tuple[str, str]]) -> str:
     """
     The same registry file with more signatures.
+    """
+
+def drift_numbers(
+    tensor: DriftTensor,
+    dtype: str,
+    shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    data: typing.Any,
+) -> bytes:
+    """
+    The numbers of every row of a tensor, as live rows are made into them: float64 [rows, numbers].
     """
 
 def drive(

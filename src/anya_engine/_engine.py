@@ -18,6 +18,7 @@ from ._callbacks import CallbackThread
 from ._configurable import Configurable
 from ._control import Control
 from ._deployments import Deployments
+from ._drift_watch import DriftWatches
 from ._event_loops import EventLoops
 from ._guard import strict
 from ._info import EngineStats, Health, ModelHealth, Response, response_of
@@ -114,7 +115,7 @@ class Engine(Control, Configurable):
         self._models.refused = self._rechecks.refused
         self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        ends = (self._deployments, self._rechecks, self._watches, self._repairs)
+        ends = (self._deployments, self._rechecks, self._models.drift, self._watches, self._repairs)
         self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
             self._models.policies.of(config.trust)  # a key that cannot be had is found out now
@@ -249,7 +250,9 @@ class Engine(Control, Configurable):
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
         from ._prometheus import EngineCollector
 
-        return EngineCollector(self.stats, self.models)
+        # A lock of the parent's threads may be held for ever in a forked child.
+        watched = lambda: self._models.watched() if self._core.is_owner_process else []  # noqa: E731
+        return EngineCollector(self.stats, self.models, watched)
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
@@ -330,6 +333,7 @@ def _shut(
     callbacks: CallbackThread,
     deployments: Deployments,
     rechecks: Rechecks,
+    drift: DriftWatches,
     watches: list[Watch],
     repairs: Repairs,
 ) -> None:
@@ -339,6 +343,7 @@ def _shut(
         watch.end()
     rechecks.end()
     deployments.stop()
+    drift.stop()
     repairs.stop()
     core.close()
     deployments.table.recoveries.timer.stop()

@@ -16,12 +16,15 @@ from . import _checks as check
 from . import _core
 from ._core_rules import schema_reader
 from ._cuda import preload_cuda
+from ._drift_report import unwatched
+from ._drift_watch import DriftWatches, WatchedModel
 from ._guard import Guarded, strict
 from ._info import ModelInfo, TensorSpec
 from ._options import core_options
 from ._planned_table import PlannedTable, Target
 from ._recorded import recorded_path, replay
 from ._recoveries import Recoveries
+from ._reference_tap import ReferenceTap
 from ._repository import full
 from ._retire import PATIENCE, retire
 from ._routing import Split
@@ -30,6 +33,7 @@ from ._state import Entry, Key
 from ._taps import Tap, TappedModel
 from ._trust import Policies, audit
 from .config import ModelConfig, Provider
+from .drift import DriftReport
 from .errors import AnyaError, ConfigError, ModelLoadError, ModelNotFound
 from .trust import TrustConfig
 
@@ -47,6 +51,7 @@ class ModelTable(PlannedTable):
             it once.
         loaded: Every version, by name and version, in the order of loading. Likewise.
         loading: Versions on their way in.
+        drift: Those whose inputs and outputs are watched.
         policies: What the core checks their origin by.
         trust: What must hold of the origin of a model whose configuration says nothing of it.
         refused: Loaded models that a registry lets run no longer, and the code of the refusal.
@@ -67,6 +72,7 @@ class ModelTable(PlannedTable):
         self.loaded: dict[Key, _core.Model] = {}
         self.named: dict[Key, _core.Model] = {}
         self.loading: set[Key] = set()
+        self.drift = DriftWatches()
         self.policies = Policies()
         self.trust: TrustConfig | None = None
         self.refused: Mapping[_core.Model, str] = {}
@@ -115,6 +121,7 @@ class ModelTable(PlannedTable):
             self.recoveries.check(model, config)
             if isinstance(source, str):
                 self._warm_up(model, source)
+            self.drift.begin(model, config.drift)
         except BaseException:
             model.unload()
             raise
@@ -263,6 +270,24 @@ class ModelTable(PlannedTable):
             else:
                 self._taps[name] = tap
             self._put(name, inner)
+
+    def drift_report(self, name: str, version: str | None) -> DriftReport:
+        """See `Engine.drift`."""
+        try:
+            model = self._stable[name] if version is None else self.named[name, version]
+        except (KeyError, TypeError):
+            self.not_found(name, version)
+        watched = self.drift.of(model)
+        if watched is not None:
+            return watched.report()
+        why = "there is no reference: ModelConfig.drift names none, nor has the model's directory a profile.json"
+        tap = self._taps.get(name)
+        return unwatched(name, model.version, tap.progress if isinstance(tap, ReferenceTap) else why)
+
+    def watched(self) -> list[WatchedModel]:
+        """What is known of every version that is watched, in the order of loading."""
+        found = [self.drift.of(model) for model in self.loaded.values()]
+        return [each for each in found if each is not None]
 
     def trust_of(self, key: Key) -> TrustConfig | None:
         """What the origin of a loaded version was held against."""

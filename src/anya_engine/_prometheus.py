@@ -12,7 +12,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from ._core import CacheStats, HistogramSnapshot
+from ._drift_watch import WatchedModel
 from ._info import EngineStats, ModelInfo
+from ._prometheus_drift import drift_families
 
 __all__ = ["EngineCollector"]
 
@@ -41,9 +43,15 @@ _ERROR_TYPES = (
 class EngineCollector(Collector):
     """Reads one snapshot of the engine per scrape. Thread-safe; costs requests nothing."""
 
-    def __init__(self, stats: Callable[[], EngineStats], models: Callable[[], list[ModelInfo]]) -> None:
+    def __init__(
+        self,
+        stats: Callable[[], EngineStats],
+        models: Callable[[], list[ModelInfo]],
+        watched: Callable[[], list[WatchedModel]],
+    ) -> None:
         self._stats = stats
         self._models = models
+        self._watched = watched
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not take a snapshot."""
@@ -129,6 +137,7 @@ class EngineCollector(Collector):
         yield from (requests, errors, depth, in_flight, workers, nonfinite, sanitized, stuck, terminated)
         yield from (cache_requests, cache_bytes, evictions)
         yield from durations.values()
+        yield from drift_families(self._watched())
         yield from _resilience(stats)
 
 

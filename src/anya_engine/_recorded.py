@@ -88,7 +88,7 @@ class _Copies:
         self._recorder = recorder
         self._inputs = inputs
 
-    def answered(self, _answer: object) -> None:
+    def answered(self, _answer: object, *, computed: bool) -> None:  # noqa: ARG002
         """Worth keeping."""
         self._recorder.keep(self._inputs)
 

@@ -114,7 +114,7 @@ class Pair:
         self._mirror = mirror
         self._future = future
 
-    def answered(self, answer: Outputs) -> None:
+    def answered(self, answer: Outputs, *, computed: bool) -> None:  # noqa: ARG002
         """Take the answer that was given; the caller may change its arrays, so they are copied."""
         kept = {name: np.array(array) for name, array in answer.items()}
         self._future.add_done_callback(lambda future: self._mirror.settle(kept, future))

@@ -15,8 +15,8 @@ __all__ = ["Tap", "Tapped", "TappedModel"]
 class Sight(Protocol):
     """A request that was seen."""
 
-    def answered(self, answer: Any) -> None:
-        """It has this answer."""
+    def answered(self, answer: Any, *, computed: bool) -> None:
+        """It has this answer, by a run of its own or by another request's."""
 
     def forget(self) -> None:
         """It has none."""
@@ -69,16 +69,13 @@ class TappedModel:
 
     def infer(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> dict[str, Any]:
         """Answer, then show: the caller waits no longer than for the copying."""
-        answer = self.model.infer(inputs, outputs, timeout, priority, key, tenant)
-        if seen := self._tap.ask(inputs, outputs, key, tenant):
-            seen.answered(answer)
-        return answer
+        return self.infer_detailed(inputs, outputs, timeout, priority, key, tenant)[0]  # type: ignore[no-any-return]
 
     def infer_detailed(self, inputs: Any, outputs: Any, timeout: Any, priority: Any, key: Any, tenant: Any) -> Any:
         """Likewise."""
         answer = self.model.infer_detailed(inputs, outputs, timeout, priority, key, tenant)
         if seen := self._tap.ask(inputs, outputs, key, tenant):
-            seen.answered(answer[0])
+            _show(seen, answer)
         return answer
 
     def submit(
@@ -100,28 +97,32 @@ class TappedModel:
 
     def ask(self, door: Any, *request: Any) -> Coroutine[Any, Any, Any]:
         """Answer, awaited; show at once, since the caller may change its arrays while it waits for another task."""
-        return self._asked(self.model.ask, door, request, detailed=False)
+        return self._asked(door, request, detailed=False)
 
     def ask_detailed(self, door: Any, *request: Any) -> Coroutine[Any, Any, Any]:
         """Likewise."""
-        return self._asked(self.model.ask_detailed, door, request, detailed=True)
+        return self._asked(door, request, detailed=True)
 
-    async def _asked(self, ask: Callable[..., Any], door: Any, request: tuple[Any, ...], *, detailed: bool) -> Any:
+    async def _asked(self, door: Any, request: tuple[Any, ...], *, detailed: bool) -> Any:
         inputs, outputs, _, _, key, tenant = request
         seen = self._tap.ask(inputs, outputs, key, tenant)
         try:
-            answer = await ask(door, *request)
+            answer = await self.model.ask_detailed(door, *request)
         except BaseException:
             if seen:
                 seen.forget()
             raise
         if seen:
-            seen.answered(answer[0] if detailed else answer)
-        return answer
+            _show(seen, answer)
+        return answer if detailed else answer[0]
+
+
+def _show(seen: Sight, detailed: Any) -> None:
+    seen.answered(detailed[0], computed=not detailed[6])
 
 
 def _settle(seen: Sight, future: _core.Future) -> None:
     if future.cancelled() or future.exception(0) is not None:
         seen.forget()
     else:
-        seen.answered(future.result(0))
+        seen.answered(future.result(0), computed=not future.from_cache())

@@ -21,6 +21,7 @@ from ._frozen import FrozenMapping
 from ._tables import build, inside, table, table_of, with_message
 from ._toml import dumps, plain
 from .caching import CacheConfig
+from .drift import DriftConfig
 from .errors import ConfigError
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
@@ -175,6 +176,8 @@ class ModelConfig:
         outputs: What answers must hold, by name.
         dims: Sizes of named dimensions.
         max_rows: Rows of one request; None: as many as `max_request_bytes` allows.
+        drift: How inputs and outputs are compared with a reference; None: with the profile.json of a model directory
+            that has one, else not at all.
         trust: What must hold of its origin before it is parsed; None: the engine's.
         model_limits: What it may consist of.
         retry: When a failed run is tried again; None: never.
@@ -207,6 +210,7 @@ class ModelConfig:
     outputs: Mapping[str, OutputRule] = dataclasses.field(default_factory=FrozenMapping)
     dims: Mapping[str, DimRule] = dataclasses.field(default_factory=FrozenMapping)
     max_rows: int | None = None
+    drift: DriftConfig | None = None
     trust: TrustConfig | None = None
     model_limits: ModelLimits = dataclasses.field(default_factory=ModelLimits)
     retry: RetryPolicy | None = None
@@ -246,6 +250,8 @@ class ModelConfig:
         for field in ("batch_check_rtol", "batch_check_atol"):
             _set(self, field, check.number(field, getattr(self, field), 0.0, 1e6))
         check_rules(self)
+        if self.drift is not None:
+            check.instance("drift", self.drift, DriftConfig)
         if self.trust is not None:
             check.instance("trust", self.trust, TrustConfig)
         check.instance("model_limits", self.model_limits, ModelLimits)
@@ -272,6 +278,7 @@ class ModelConfig:
             "breaker": BreakerPolicy.from_dict,
             "trust": TrustConfig.from_dict,
             "model_limits": ModelLimits.from_dict,
+            "drift": DriftConfig.from_dict,
         }
         return build(cls, values, {**nested, **RULE_TABLES})
 
@@ -357,7 +364,8 @@ def _set(config: object, field: str, value: object) -> None:
 
 def _anchored(model: ModelConfig, folder: Path) -> ModelConfig:
     source = None if model.source is None else str(folder / fspath(model.source))
-    return dataclasses.replace(model, source=source, trust=model.trust and model.trust.anchored(folder))
+    trust = model.trust and model.trust.anchored(folder)
+    return dataclasses.replace(model, source=source, trust=trust, drift=model.drift and model.drift.anchored(folder))
 
 
 def _policies(values: Mapping[str, Any]) -> dict[Any, QueuePolicy]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any, Literal, TypeAlias, get_args
 
 from . import _checks as check
@@ -78,10 +78,10 @@ class TrustConfig:
         """The same with every relative path below a folder."""
         return dataclasses.replace(
             self,
-            keys=tuple(_below(folder, path) for path in self.keys),
-            registry=None if self.registry is None else _below(folder, self.registry),
-            registry_keys=tuple(_below(folder, path) for path in self.registry_keys),
-            floor=None if self.floor is None else _below(folder, self.floor),
+            keys=tuple(check.below(folder, path) for path in self.keys),
+            registry=None if self.registry is None else check.below(folder, self.registry),
+            registry_keys=tuple(check.below(folder, path) for path in self.registry_keys),
+            floor=None if self.floor is None else check.below(folder, self.floor),
         )
 
 
@@ -141,8 +141,3 @@ def _words(field: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, (str, bytes)):
         check.refuse(field, "must be a sequence of names", value)
     return tuple(check.name(f"{field}[{index}]", word) for index, word in enumerate(value))
-
-
-def _below(folder: PathLike[str], path: str | PathLike[str]) -> str:
-    path = fspath(path)
-    return path if path.startswith("/") else f"{fspath(folder)}/{path}"

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import ml_dtypes
 import numpy as np
+from fuzz.graphs import Graphs
 from fuzz.signed import Bundles, Registries, Signed, Statements
 from models.make_models import MODELS
 
@@ -260,10 +261,11 @@ class SchemaFiles:
         return "answered"
 
 
-TARGETS: Mapping[str, Callable[[], Descriptors | SchemaFiles | Signed]] = {
+TARGETS: Mapping[str, Callable[[], Descriptors | SchemaFiles | Signed | Graphs]] = {
     "descriptors": Descriptors,
     "schema": SchemaFiles,
     "bundle": Bundles,
     "statement": Statements,
     "registry": Registries,
+    "walk": Graphs,
 }

@@ -15,6 +15,7 @@ OUTCOMES = {
     "bundle": {"taken", "SIGNATURE_MALFORMED", "SIGNATURE_INVALID", "UNTRUSTED_KEY"},
     "statement": {"taken", "SIGNATURE_MALFORMED", "TRUST_ERROR"},
     "registry": {"taken", "SIGNATURE_MALFORMED"},
+    "walk": {"taken", "MODEL_INVALID", "MODEL_LOAD_ERROR"},
 }
 
 
@@ -25,7 +26,7 @@ def test_target_holds(name: str) -> None:
     target = TARGETS[name]()
     try:
         # Short ones among them: many edits at once leave nothing whole.
-        sizes, count = ((96,), 800) if name in {"descriptors", "schema"} else ((0, 5, 5, 10), 400)
+        sizes, count = ((96,), 800) if name in {"descriptors", "schema"} else ((0, 4, 5, 10), 400)
         outcomes = Counter(target(random_source.randbytes(sizes[index % len(sizes)])) for index in range(count))
     finally:
         target.close()

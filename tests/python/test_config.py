@@ -69,7 +69,7 @@ def test_model_defaults_match_the_core() -> None:
     ours = {field.name: getattr(ModelConfig(), field.name) for field in dataclasses.fields(ModelConfig)}
     for name in ("source", "version", "providers", "session_options", "batching", "cache", "instances"):
         del ours[name]
-    for name in ("version_policy", "version_labels", "version_transition"):  # of plans
+    for name in ("version_policy", "version_labels", "version_transition", "drift"):  # of plans; of who compares
         del ours[name]
     for name in ("inputs", "outputs", "dims", "max_rows", "trust", "model_limits"):
         del ours[name]

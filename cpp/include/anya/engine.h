@@ -20,7 +20,7 @@ namespace anya {
 struct ModelSource {
   std::string path;
   std::span<const std::byte> bytes;
-  std::string name;  // what it is to be called: a registry may know it by that; filled by Engine::load
+  std::string name = {};  // what it is to be called: a registry may know it by that; filled by Engine::load
 };
 
 using OpenSession = std::function<std::unique_ptr<Session>(std::span<const std::byte>, std::span<const NamedBytes>,

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "anya/drift.h"
 #include "anya/faults.h"
 #include "anya/options.h"
 #include "anya/request.h"
@@ -111,6 +112,14 @@ class Model {
   void count_refusal(ErrorCode code) noexcept;
   [[nodiscard]] ModelStats stats() const;
   [[nodiscard]] std::uint32_t waiting() const noexcept;  // in the queue now
+  // Counts what is asked and answered from now on, by a plan; null: no longer. What was counted by an earlier plan is
+  // gone, but its memory goes with the model. Throws Error(kConfigError) for a plan that does not fit the model.
+  void watch_drift(const DriftPlan* plan);
+  // The bytes of the profile.json that lay beside the model, once; then, or without one, "".
+  [[nodiscard]] std::string take_profile();
+  void set_profile(std::string profile);  // for Engine
+  // What was counted since it was last taken; nothing when nothing is counted.
+  [[nodiscard]] DriftCounts take_drift();
   // Forgets what runs were learned to take, for a machine that has changed; back to what was measured at load.
   void reset_run_times() noexcept;
   [[nodiscard]] Nanos now() const noexcept;

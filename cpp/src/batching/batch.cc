@@ -141,11 +141,14 @@ Status run_together(Session& session, Instance& instance, std::span<Request* con
       status = session.run(*instance.control, instance.inputs, requests.front()->output_indices, instance.outputs);
     }
     if (status.ok()) status = scatter(schema, instance, requests, rows);
-    for (OutputBuffer& output : instance.outputs) output.owner.reset();  // what the session made goes back to it now
     return status;
   } catch (const std::bad_alloc&) {
     return Status::failure(ErrorCode::kOutOfMemory, Reason::kNone);
   }
+}
+
+void let_go_of_outputs(Instance& instance) noexcept {
+  for (OutputBuffer& output : instance.outputs) output.owner.reset();
 }
 
 }  // namespace anya

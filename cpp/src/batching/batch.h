@@ -13,6 +13,7 @@
 #include "anya/request.h"
 #include "anya/session.h"
 #include "batching/batch_watch.h"
+#include "stats/drift_monitor.h"
 
 namespace anya {
 
@@ -41,7 +42,9 @@ struct Instance {
   std::vector<OutputBuffer> outputs;
   std::vector<Request*> batch;
   std::vector<Request*> dead;
+  std::vector<DriftMonitor::Asker> askers;
   bool left_others = false;  // when its batch was formed, others went on waiting
+  bool in_place = false;     // its holder is who asked
   std::vector<CompletionQueue*> signals;
 };
 
@@ -57,8 +60,11 @@ Status run_alone(Session& session, Instance& instance, Request& request) noexcep
 
 // Runs several requests as one: rows gathered along axis 0 in order, outputs scattered back row by row.
 // `predictable[i]`: output i of the schema has a shape that follows from the rows.
+// What came out lies in the instance's slabs and outputs until `let_go_of_outputs`.
 // REQUIRES: all may share a run (BatchFormer's rule). Never throws.
 Status run_together(Session& session, Instance& instance, std::span<Request* const> requests,
                     const std::vector<bool>& predictable) noexcept;
+// What the session made goes back to it.
+void let_go_of_outputs(Instance& instance) noexcept;
 
 }  // namespace anya

@@ -58,6 +58,7 @@ Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
     instance.batch.reserve(limit_);
     instance.dead.reserve(limit_);
     instance.signals.reserve(limit_);
+    instance.askers.reserve(limit_);
   }
   try {
     for (int i = 0; i < setup_.instances; ++i) {
@@ -112,6 +113,7 @@ void Batcher::run_at_once(std::span<Request* const> requests, DeadlineTimer* tim
   const std::size_t slot = slots_.take();
   Instance& instance = instances_[slot];
   instance.left_others = false;
+  instance.in_place = true;
   run(instance, requests, stop);
   if (stop != Stop::kNo) {
     // Whoever ended one at its deadline, and so the run, may not have written its outcome yet: a few instructions.
@@ -216,6 +218,7 @@ void Batcher::work() noexcept {
     }
     const std::size_t slot = slots_.take();
     Instance& instance = instances_[slot];
+    instance.in_place = false;
     bool found = next_batch(instance, /*freed=*/false);
     if (!found) {
       // Somebody has booked a place and not pushed yet; that push will change the key.

@@ -25,6 +25,7 @@
 #include "batching/row_limit.h"
 #include "batching/slot_set.h"
 #include "batching/standing.h"
+#include "stats/drift_monitor.h"
 #include "stats/model_counters.h"
 #include "sync/event_count.h"
 #include "sync/mpmc_queue.h"
@@ -102,6 +103,12 @@ class Batcher {
   // Forgets what runs were learned to take; back to what was measured beforehand.
   void reset_run_times() noexcept;
 
+  // From the next run on what is asked and answered is counted here, which lives as long as the batcher; null: nowhere.
+  // REQUIRES: it has a shard for each instance.
+  void watch_drift(DriftMonitor* monitor) noexcept {
+    drift_.store(monitor, std::memory_order_release);  // pairs with run's acquire: who sees it sees what it was made of
+  }
+
   // Fills the gauges and counters of this model.
   void read(ModelStats& stats) const;
   [[nodiscard]] std::uint32_t waiting() const noexcept { return gate_.view().waiting(); }
@@ -118,6 +125,12 @@ class Batcher {
   void run_batch(Instance& instance) noexcept;
   enum class Stop : std::uint8_t { kNo, kWhenDead };
   void run(Instance& instance, std::span<Request* const> requests, Stop stop) noexcept;
+  [[nodiscard]] std::size_t number_of(const Instance& instance) const noexcept {
+    return static_cast<std::size_t>(&instance - instances_.data());
+  }
+  void keep_for_drift(DriftMonitor& monitor, Instance& instance, const Request& request, Nanos compute) noexcept;
+  void look_for_drift(DriftMonitor& monitor, Instance& instance, std::span<Request* const> requests,
+                      Nanos compute) noexcept;
   std::uint32_t book(std::span<Request*> requests) noexcept;
   void refuse(std::span<Request* const> requests) noexcept;
   [[nodiscard]] Status no_place(int level, Gate::View now) const noexcept;
@@ -162,6 +175,7 @@ class Batcher {
   CostModel cost_;
   QueueDoor door_;
   std::atomic<bool> stopping_{false};
+  std::atomic<DriftMonitor*> drift_{nullptr};
   RowLimit row_limit_;
 
   // Each owned by the thread that holds the instance.

@@ -22,7 +22,7 @@ void Batcher::run_batch(Instance& instance) noexcept {
 
 // Runs the requests as one; if that fails, runs each half by itself, until only the culprit fails.
 void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop stop) noexcept {
-  const auto number = static_cast<std::int32_t>(&instance - instances_.data());
+  const auto number = static_cast<std::int32_t>(number_of(instance));
   if (stop == Stop::kWhenDead && !instance.watch.begin(requests, number)) return;
   const Nanos started_at = clock_.now();
   const std::int64_t rows = rows_of(requests);
@@ -30,6 +30,7 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   counters_.ran(rows);
   if (stop == Stop::kWhenDead && instance.watch.end()) {
     counters_.terminated();  // all of them have their outcomes
+    let_go_of_outputs(instance);
     return;
   }
   if (status.reason == Reason::kDeviceFailed) standing().lose_device();
@@ -37,6 +38,7 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (status.ok()) row_limit_.fitted(rows);
   if (!status.ok() && requests.size() > 1 && !standing().failed()) {
     counters_.split();
+    let_go_of_outputs(instance);
     for (Request* request : requests) {
       for (OutputBuffer& output : request->outputs) {
         if (output.owner != nullptr) output = OutputBuffer{};  // half an answer of the failed run
@@ -50,7 +52,43 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (status.ok()) cost_.of(requests.front()->cost_class).observe(rows, ended_at - started_at);
   if (status.ok()) door_.ran(requests.size(), ended_at - started_at, instance.left_others);
   if (status.ok() && requests.size() == 1) learn(ended_at - started_at);
+  // Acquire: what the monitor was made of.
+  DriftMonitor* const drift = status.ok() ? drift_.load(std::memory_order_acquire) : nullptr;
+  const bool is_lent = drift != nullptr && requests.size() == 1 && !instance.in_place;
+  if (is_lent) keep_for_drift(*drift, instance, *requests.front(), ended_at - started_at);
   for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
+  if (drift != nullptr) {
+    if (!instance.in_place) signal_all(instance);  // those who wait come first
+    if (is_lent) {
+      drift->look_at_kept(number_of(instance));
+    } else {
+      look_for_drift(*drift, instance, requests, ended_at - started_at);
+    }
+  }
+  let_go_of_outputs(instance);
+}
+
+// A lone request's arrays are its caller's again as soon as it has its answer: the next run may write to them.
+void Batcher::keep_for_drift(DriftMonitor& monitor, Instance& instance, const Request& request,
+                             Nanos compute) noexcept {
+  const DriftMonitor::Asker asker{request.id, request.rows};
+  monitor.keep(number_of(instance), {{&asker, 1}, request.inputs, request.outputs, request.output_indices, compute});
+}
+
+// Of several requests there is a copy in the instance's slabs; one that ran in place is not out before this returns.
+// REQUIRES: the requests are held, by this thread's caller or by the queue.
+void Batcher::look_for_drift(DriftMonitor& monitor, Instance& instance, std::span<Request* const> requests,
+                             Nanos compute) noexcept {
+  const Request& first = *requests.front();
+  if (requests.size() == 1) {
+    const DriftMonitor::Asker asker{first.id, first.rows};
+    monitor.look(number_of(instance), {{&asker, 1}, first.inputs, first.outputs, first.output_indices, compute});
+    return;
+  }
+  instance.askers.clear();
+  for (const Request* request : requests) instance.askers.push_back({request->id, request->rows});
+  monitor.look(number_of(instance),
+               {instance.askers, instance.inputs, instance.outputs, first.output_indices, compute});
 }
 
 Status Batcher::run_session(Instance& instance, std::span<Request* const> requests) noexcept {

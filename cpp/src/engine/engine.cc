@@ -125,6 +125,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   auto model = std::make_shared<Model>(std::make_unique<Model::Impl>(
       impl_->shared, std::move(info), std::move(loaded.session), std::move(rules), options.batching, loaded.run_times,
       timeouts_of(options), loaded.rules, options.cache, options.breaker));
+  model->set_profile(std::move(loaded.profile));
 
   MutexLock lock(impl_->mutex);
   if (impl_->closed) throw Error(ErrorCode::kUnavailable, "the engine was closed while '" + name + "' was loading");

@@ -15,9 +15,9 @@
 namespace anya::integrity {
 namespace {
 
-// Below it a thread costs more than the hash.
-constexpr std::size_t kWorthAThread = std::size_t{1} << 20;
-constexpr std::size_t kPiece = std::size_t{1} << 20;
+// Below it a thread that follows gains less than it may lose by waiting for a core.
+constexpr std::size_t kWorthAThread = std::size_t{16} << 20;
+constexpr std::size_t kHashPiece = std::size_t{1} << 20;
 
 // Hashes memory behind the one who fills it.
 class Follower {
@@ -89,8 +89,13 @@ class Follower {
 HashedBytes read_and_hash(const CryptoContext& context, const OpenFile& file, std::uint64_t max_bytes) {
   HashedBytes all;
   if (file.size < kWorthAThread) {
-    all.bytes = read_whole(file, max_bytes);
-    all.digest = sha256(context, all.bytes.bytes());
+    Sha256 hash(context);
+    std::size_t hashed = 0;  // piece by piece: what was just read is still in the core's cache
+    all.bytes = read_whole(file, max_bytes, [&](std::span<const std::byte> memory, std::size_t filled) {
+      hash.update(memory.subspan(hashed, filled - hashed));
+      hashed = filled;
+    });
+    all.digest = hash.finish();
     return all;
   }
   Follower follower(context);
@@ -103,7 +108,7 @@ HashedBytes read_and_hash(const CryptoContext& context, const OpenFile& file, st
 
 Digest hash_file(const CryptoContext& context, const OpenFile& file) {
   Sha256 hash(context);
-  std::vector<std::byte> piece(std::min<std::uint64_t>(file.size + 1, kPiece));
+  std::vector<std::byte> piece(std::min<std::uint64_t>(file.size + 1, kHashPiece));
   read_pieces(file, piece, [&hash](std::span<const std::byte> bytes) { hash.update(bytes); });
   return hash.finish();
 }

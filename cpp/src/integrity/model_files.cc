@@ -15,7 +15,7 @@ namespace anya::integrity {
 namespace {
 
 // Names that mean something else in a model directory: weights under such a name would be two things at once.
-constexpr const char* kReservedNames[] = {kModelName, kSchemaName, "model.sig", "profile.json"};
+constexpr const char* kReservedNames[] = {kModelName, kSchemaName, "model.sig", kProfileName};
 
 void check_model_size(std::uint64_t size, const ReadLimits& limits) {
   if (size <= limits.max_model_bytes) return;
@@ -123,6 +123,16 @@ std::span<const std::byte> ModelFiles::read_external(const std::string& name) {
 void ModelFiles::expect(Expectation check) {
   check_ = std::move(check);
   for (const ModelFile& file : files_) check_(file);
+}
+
+std::string ModelFiles::read_profile() const {
+  if (!root_ || !single_file_.empty()) return {};
+  const OpenFile found = open_beneath(root_, kProfileName);
+  if (!found.fd) return {};
+  HashedBytes read = read_and_hash(*crypto_, found, limits_.max_profile_bytes);
+  const ModelFile file{kProfileName, std::move(read.bytes), read.digest};
+  if (check_) check_(file);
+  return {reinterpret_cast<const char*>(file.bytes.bytes().data()), file.bytes.size()};
 }
 
 OpenFile ModelFiles::open_beside(const std::string& name) const {

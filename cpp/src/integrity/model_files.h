@@ -19,14 +19,16 @@ namespace anya::integrity {
 struct ReadLimits {
   // A model file itself: protobuf cannot hold more. Larger is kModelInvalid, the others are kModelLoadError.
   std::uint64_t max_model_bytes = (std::uint64_t{1} << 31) - 1;
-  std::uint64_t max_file_bytes = std::uint64_t{16} << 30;   // one file of external weights
-  std::uint64_t max_total_bytes = std::uint64_t{32} << 30;  // all files of one model
-  std::uint64_t max_schema_bytes = std::uint64_t{4} << 20;  // schema.toml
+  std::uint64_t max_file_bytes = std::uint64_t{16} << 30;     // one file of external weights
+  std::uint64_t max_total_bytes = std::uint64_t{32} << 30;    // all files of one model
+  std::uint64_t max_schema_bytes = std::uint64_t{4} << 20;    // schema.toml
+  std::uint64_t max_profile_bytes = std::uint64_t{64} << 20;  // profile.json
   std::size_t max_files = 1024;
 };
 
 inline constexpr char kModelName[] = "model.onnx";
 inline constexpr char kSchemaName[] = "schema.toml";
+inline constexpr char kProfileName[] = "profile.json";
 
 // One file of a model: the name it has in the model's digest, its bytes, and their SHA-256.
 struct ModelFile {
@@ -54,6 +56,10 @@ class ModelFiles {
   // Every file must pass this check: those that were read, now, and those that will be, before anybody sees a byte.
   using Expectation = std::function<void(const ModelFile&)>;
   void expect(Expectation check);
+
+  // What the directory's profile.json holds, once it has passed the check; "" if there is none. It is no part of the
+  // model, whose digest it names.
+  [[nodiscard]] std::string read_profile() const;
 
   // A file that lies beside the model but is no part of it (a signature). Nothing if there is none or no folder.
   [[nodiscard]] OpenFile open_beside(const std::string& name) const;

@@ -51,7 +51,8 @@ void TrustCheck::check_file(const ModelFiles& files, const ModelFile& file) cons
     }
     check_digest(*signed_file, file.sha256);
   }
-  if (registry_) check_files_registered(registry_->impl().registry, {&file, 1});
+  // The registry knows models; what is no part of one is nobody's but the signature's to vouch for.
+  if (registry_ && file.name != kProfileName) check_files_registered(registry_->impl().registry, {&file, 1});
 }
 
 bool TrustCheck::before_session(const ModelFiles& files, const std::string& digest) {

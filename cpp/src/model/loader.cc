@@ -37,6 +37,7 @@ onnx::ModelWalk open_model(const ModelSource& source, const ModelOptions& option
   loaded->file_bytes = model.files.total_bytes();
   for (const integrity::ModelFile& file : model.files.files()) loaded->files.push_back(file.name);
   loaded->rules = rules_in_force(model.files, options);
+  loaded->profile = std::move(model.profile);
   loaded->session = open_session(model.files.model(), model.external, options.session);
   if (loaded->session == nullptr) throw Error(ErrorCode::kModelLoadError, "no session was opened");
   return std::move(model.walk);

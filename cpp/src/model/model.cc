@@ -272,6 +272,37 @@ ModelStats Model::stats() const {
   return stats;
 }
 
+void Model::watch_drift(const DriftPlan* plan) {
+  std::optional<DriftPlan> copy;
+  if (plan != nullptr) {
+    const ModelSchema& of = schema();
+    for (const DriftTensor& tensor : plan->tensors) {
+      if (tensor.index < (tensor.is_output ? of.outputs : of.inputs).size()) continue;
+      throw Error(ErrorCode::kConfigError, "a drift plan names a tensor that the model does not have");
+    }
+    copy = *plan;
+  }
+  MutexLock lock(impl_->mutex);
+  impl_->monitors.watch(copy, impl_->batcher, impl_->info.instances, *impl_->shared->clock);
+  for (const auto& twin : impl_->twins) twin->watch_drift(plan);
+}
+
+DriftCounts Model::take_drift() {
+  MutexLock lock(impl_->mutex);  // a twin's counts are in one of the two places
+  DriftCounts counts = impl_->monitors.take();
+  for (const auto& twin : impl_->twins) add(counts, twin->take_drift());
+  return counts;
+}
+
+std::string Model::take_profile() {
+  MutexLock lock(impl_->mutex);
+  return std::exchange(impl_->profile, {});
+}
+
+void Model::set_profile(std::string profile) {
+  MutexLock lock(impl_->mutex);
+  impl_->profile = std::move(profile);
+}
 bool Model::turns_away() noexcept {
   if (impl_->cache != nullptr) return false;
   const Status status = check_standing(*impl_);
@@ -302,6 +333,7 @@ std::shared_ptr<Model> Model::make_twin() {
     throw Error(ErrorCode::kUnavailable,
                 "model '" + impl_->info.name + ":" + impl_->info.version + "' is being unloaded");
   }
+  if (const auto& plan = impl_->monitors.plan()) twin->watch_drift(&*plan);
   impl_->twins.push_back(twin);
   return twin;
 }
@@ -313,6 +345,7 @@ void Model::end_twin(const std::shared_ptr<Model>& twin) noexcept {
   ModelStats counts = twin->stats();
   counts.instances = 0;
   add(impl_->of_past_twins, counts);
+  impl_->monitors.keep(twin->take_drift());
 }
 
 void Model::close() noexcept {

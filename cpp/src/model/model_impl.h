@@ -17,6 +17,7 @@
 #include "batching/deadline_timer.h"
 #include "model/admission.h"
 #include "model/answer_cache.h"
+#include "model/monitors.h"
 #include "model/rule_book.h"
 #include "model/run_times.h"
 
@@ -66,6 +67,8 @@ struct Model::Impl {
   std::vector<std::shared_ptr<Model>> twins GUARDED_BY(mutex);
   ModelStats of_past_twins GUARDED_BY(mutex);
   bool closed GUARDED_BY(mutex) = false;
+  Monitors monitors GUARDED_BY(mutex);
+  std::string profile GUARDED_BY(mutex);
 
   std::unique_ptr<AnswerCache> cache;  // null: none was asked for
   Batcher batcher;                     // last: its threads end before what they use

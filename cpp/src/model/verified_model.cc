@@ -57,6 +57,7 @@ void verify(const ModelOptions& options, std::optional<integrity::TrustCheck>& c
   model->external = read_external(model->files, model->walk);
   model->verdict.digest = integrity::model_digest(model->files.crypto(), model->files.files());
   if (check) model->verdict.deprecated = check->before_session(model->files, model->verdict.digest);
+  model->profile = model->files.read_profile();
 }
 
 }  // namespace
@@ -70,7 +71,7 @@ VerifiedModel verify_model_bytes(const ModelSource& source, const ModelOptions& 
   if (options.trust) check.emplace(*options.trust, source.name);
   std::optional<VerifiedModel> model;
   try {
-    model.emplace(VerifiedModel{read_model(source, limits, options.content), {}, {}, {}});
+    model.emplace(VerifiedModel{read_model(source, limits, options.content), {}, {}, {}, {}});
     verify(options, check, &*model);
   } catch (const Error& error) {
     TrustVerdict refused{error.code(), "", check ? check->signer() : "", false};

@@ -20,6 +20,7 @@ struct VerifiedModel {
   onnx::ModelWalk walk;
   std::vector<NamedBytes> external;
   TrustVerdict verdict;
+  std::string profile;  // of the directory's profile.json; "": there is none
 };
 
 // Reads, verifies and walks, in this order; files of weights are read and verified when the walk has named them. Blocks

@@ -17,7 +17,7 @@ import numpy as np
 from .._info import TensorSpec
 from ._text import CliError
 
-__all__ = ["Arrays", "leading_rows", "read_inputs", "replacing", "write_npz"]
+__all__ = ["Arrays", "leading_rows", "read_inputs", "read_one", "replacing", "write_npz", "write_text"]
 
 Arrays: TypeAlias = dict[str, np.ndarray[Any, Any]]
 
@@ -43,6 +43,14 @@ def read_inputs(path: str, specs: Sequence[TensorSpec]) -> Arrays:
         if spec.dtype == "bfloat16":
             arrays[spec.name] = _to_bfloat16(path, spec.name, arrays[spec.name])
     return arrays
+
+
+def read_one(path: str) -> np.ndarray[Any, Any]:
+    """The one array of an .npy or .npz."""
+    arrays = _read(path)
+    if len(arrays) != 1:
+        raise CliError(f"{path} holds {len(arrays)} arrays; one is wanted")
+    return next(iter(arrays.values()))
 
 
 def _read(path: str) -> Arrays:
@@ -117,6 +125,11 @@ def replacing(path: str) -> Iterator[Callable[[Callable[[IO[bytes]], None]], Non
             temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(file: IO[bytes], text: str) -> None:
+    """Write text as UTF-8."""
+    file.write(text.encode("utf-8"))
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:

@@ -19,7 +19,7 @@ from ._parser import add_json
 from ._progress import progress
 from ._text import CliError, counted, milliseconds, plain, print_json, print_table, shape_text
 
-__all__ = ["DESCRIPTION", "EPILOG", "SUMMARY", "add_to", "run"]
+__all__ = ["DESCRIPTION", "EPILOG", "SUMMARY", "add_to", "answers", "run"]
 
 SUMMARY = "run a model on the arrays of a file"
 DESCRIPTION = """\
@@ -50,12 +50,7 @@ def run(arguments: argparse.Namespace) -> bool:
         inputs = read_inputs(arguments.input, info.inputs)
         rows = leading_rows(inputs) if info.batchable else None
         began = time.monotonic()
-        if rows is not None and rows > info.max_batch_size:
-            with progress("running", rows) as done:
-                outputs = _in_parts(engine, info, inputs, rows, arguments.output, done)
-        else:
-            with progress("running"):
-                outputs = engine.infer(info.name, inputs, outputs=arguments.output)
+        outputs = answers(engine, info, inputs, arguments.output)
         seconds = time.monotonic() - began
         write(lambda file: write_npz(file, outputs))
     if arguments.json:
@@ -66,6 +61,16 @@ def run(arguments: argparse.Namespace) -> bool:
     print(plain(f"{what} in {milliseconds(seconds)}, written to {arguments.out}"))
     print_table([(n, "str" if a.dtype == object else a.dtype.name, shape_text(a.shape)) for n, a in outputs.items()])
     return True
+
+
+def answers(engine: Engine, info: ModelInfo, inputs: Arrays, wanted: list[str] | None = None) -> Arrays:
+    """The outputs of all rows: of a model that batches in requests of max_batch_size rows, else in one."""
+    rows = leading_rows(inputs) if info.batchable else None
+    if rows is not None and rows > info.max_batch_size:
+        with progress("running", rows) as done:
+            return _in_parts(engine, info, inputs, rows, wanted, done)
+    with progress("running"):
+        return engine.infer(info.name, inputs, outputs=wanted)
 
 
 def _in_parts(

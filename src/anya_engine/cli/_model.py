@@ -12,6 +12,7 @@ from pathlib import Path
 from .._engine import Engine
 from .._info import ModelInfo
 from ..config import BatchingConfig, ModelConfig
+from ..drift import DriftConfig
 from ._parser import integer
 from ._progress import progress
 from ._text import CliError
@@ -59,6 +60,7 @@ def _config(arguments: argparse.Namespace, in_flight: int) -> ModelConfig:
         instances=arguments.instances,
         intra_op_num_threads=arguments.intra_op_num_threads or 1,
         batching=BatchingConfig(**batching),
+        drift=DriftConfig(enabled=False),  # commands that compare say with what
     )
 
 

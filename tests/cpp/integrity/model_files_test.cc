@@ -133,6 +133,25 @@ TEST(ModelFiles, BytesAreCopiedAndHaveNoOtherFiles) {
   EXPECT_EQ(ModelFiles::from_bytes({}).model().size(), 0u);
 }
 
+TEST(ModelFiles, AProfileIsNoPartOfTheModelButHeldAgainstTheSameCheck) {
+  const TempDir dir;
+  dir.write("m/model.onnx", "graph");
+  ModelFiles files = ModelFiles::from_path(dir / "m");
+  EXPECT_EQ(files.read_profile(), "");
+  dir.write("m/profile.json", "{}");
+  EXPECT_EQ(files.read_profile(), "{}");
+  EXPECT_EQ(files.files().size(), 1u);
+  EXPECT_EQ(ModelFiles::from_path(dir / "m/model.onnx").read_profile(), "");
+  EXPECT_EQ(ModelFiles::from_bytes(span_of("graph")).read_profile(), "");
+  files.expect([](const auto& file) {
+    if (file.name == "profile.json") throw Error(ErrorCode::kHashMismatch, "another");
+  });
+  EXPECT_ERROR(ErrorCode::kHashMismatch, static_cast<void>(files.read_profile()));
+  ReadLimits limits;
+  limits.max_profile_bytes = 1;
+  EXPECT_ERROR(ErrorCode::kModelLoadError, static_cast<void>(ModelFiles::from_path(dir / "m", limits).read_profile()));
+}
+
 TEST(ModelFiles, LimitsHoldBeforeMemoryIsTaken) {
   const TempDir dir;
   const std::string huge = dir.write("huge.onnx", "");
