@@ -130,9 +130,10 @@ Status check_terms(const Model::Impl& model, Request& request) noexcept {
 }
 
 // As a rule nothing bars: two loads.
+bool may_be_barred(const Model::Impl& model) noexcept { return model.batcher.standing().may_be_barred(); }
+
 Status check_standing(const Model::Impl& model) noexcept {
-  Standing& standing = model.batcher.standing();
-  return standing.may_be_barred() ? standing.barred(model.shared->clock->now()) : Status{};
+  return may_be_barred(model) ? model.batcher.standing().barred(model.shared->clock->now()) : Status{};
 }
 
 Status check_queue(const Model::Impl& model, const Request& request) noexcept {
@@ -159,7 +160,7 @@ Status Model::admit(Request& request) noexcept {
   if (!impl_->shared->fork_guard.is_owner()) return Status::failure(ErrorCode::kUnavailable, Reason::kForked);
   Status status = impl_->admission.check(request);
   // With a cache the breaker and the queue are asked after it: see find_answer.
-  if (status.ok() && impl_->cache == nullptr) status = check_standing(*impl_);
+  if (impl_->cache == nullptr && status.ok() && may_be_barred(*impl_)) status = check_standing(*impl_);
   if (status.ok()) {
     request.accepted_at = now();
     // As a rule it has no terms and nobody waits.
