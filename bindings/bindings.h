@@ -19,6 +19,7 @@ void register_rules(py::module_& module);  // before the options, which hold rul
 void register_options(py::module_& module);
 void register_trust(py::module_& module);
 void register_stats(py::module_& module);
+void register_metrics(py::module_& module);
 void register_model(py::module_& module);  // before the engine, whose signatures name it
 void register_cache(py::module_& module);
 void register_rollout(py::module_& module);  // before the model, which counts for one

@@ -286,6 +286,7 @@ PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* argumen
   request->model = &model;
   request->tally = model.tally.get();
   request->tally_arm = model.tally_arm;
+  request->role = caching == Model::Caching::kBypass ? Role::kShadow : model.role;  // copies alone go past the cache
   request->hold(Py_NewRef(self));
   const auto prepare = [&] {
     if (!read_terms(model, *request, arguments[2], arguments[3], arguments[4], arguments[5])) return false;

@@ -44,6 +44,7 @@ struct PyModel {
   std::vector<py::object> output_types;  // NumPy dtypes; None for strings, which come as object arrays of str
   std::shared_ptr<RolloutTally> tally;   // counts what is asked through this object; null: nobody does
   std::uint8_t tally_arm = 0;
+  Role role = Role::kStable;  // of the version, to what is asked through this object
 };
 
 // The arguments of every way to ask, in the order in which the package passes them:

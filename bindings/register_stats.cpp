@@ -57,9 +57,33 @@ void register_stats(py::module_& module) {
       .def_readonly("version", &ModelStats::version)
       .def_readonly("accepted", &ModelStats::accepted)
       .def_property_readonly("ended", [](const ModelStats& self) { return by_code(self.ended); })
+      .def_property_readonly(
+          "ended_by_role",
+          [](const ModelStats& self) {
+            py::typing::Dict<py::str, py::typing::Dict<py::str, py::int_>> out;
+            for (std::size_t i = 0; i < kRoleCount; ++i) {
+              const std::string_view name = role_name(static_cast<Role>(i));
+              out[py::str(name.data(), name.size())] = by_code(self.ended_by_role[i]);
+            }
+            return out;
+          },
+          "`ended`, taken apart by what the version was to the request: stable, canary, control, shadow.")
       .def_property_readonly("refused", [](const ModelStats& self) { return by_code(self.refused); })
       .def_readonly("in_flight", &ModelStats::in_flight)
       .def_readonly("queue_depth", &ModelStats::queue_depth)
+      .def_readonly("max_queue_size", &ModelStats::max_queue_size, "Requests that may wait.")
+      .def_readonly("memory_bytes", &ModelStats::memory_bytes, "Of the model's files.")
+      .def_property_readonly(
+          "dispatches",
+          [](const ModelStats& self) {
+            py::typing::Dict<py::str, py::int_> out;
+            for (std::size_t i = 0; i < kDispatchCount; ++i) {
+              const std::string_view name = dispatch_name(static_cast<Dispatch>(i));
+              out[py::str(name.data(), name.size())] = self.dispatches[i];
+            }
+            return out;
+          },
+          "Batches by why they left when they did: idle, full, deadline, delay.")
       .def_readonly("instances", &ModelStats::instances)
       .def_readonly("instances_busy", &ModelStats::instances_busy)
       .def_readonly("batches", &ModelStats::batches)

@@ -68,6 +68,7 @@ __all__ = [
     "InputTooLarge",
     "InvalidInput",
     "MetricEvidence",
+    "MetricsServer",
     "ModelConfig",
     "ModelHealth",
     "ModelInfo",
@@ -106,6 +107,7 @@ __all__ = [
     "VersionPolicy",
     "Watch",
     "__version__",
+    "start_metrics_server",
 ]
 
 try:
@@ -124,6 +126,7 @@ try:
         ShadowReport,
         TensorSpec,
     )
+    from ._metrics_server import MetricsServer, start_metrics_server
     from ._plan import Plan
     from ._watch import Watch
 except ModuleNotFoundError as error:

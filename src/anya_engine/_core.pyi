@@ -27,6 +27,7 @@ __all__: list[str] = [
     "Future",
     "HistogramSnapshot",
     "InputRule",
+    "MetricFamily",
     "Model",
     "ModelOptions",
     "ModelRules",
@@ -48,6 +49,8 @@ __all__: list[str] = [
     "identify_model",
     "key_ids",
     "key_position",
+    "metric_families",
+    "metrics_text",
     "open_registry",
     "sign_model",
     "sign_registry",
@@ -642,7 +645,17 @@ class ModelStats:
     @property
     def compute_duration(self) -> HistogramSnapshot: ...
     @property
+    def dispatches(self) -> dict[str, int]:
+        """
+        Batches by why they left when they did: idle, full, deadline, delay.
+        """
+    @property
     def ended(self) -> dict[str, int]: ...
+    @property
+    def ended_by_role(self) -> dict[str, dict[str, int]]:
+        """
+        `ended`, taken apart by what the version was to the request: stable, canary, control, shadow.
+        """
     @property
     def in_flight(self) -> int: ...
     @property
@@ -651,6 +664,16 @@ class ModelStats:
     def instances(self) -> int: ...
     @property
     def instances_busy(self) -> int: ...
+    @property
+    def max_queue_size(self) -> int:
+        """
+        Requests that may wait.
+        """
+    @property
+    def memory_bytes(self) -> int:
+        """
+        Of the model's files.
+        """
     @property
     def name(self) -> str: ...
     @property
@@ -917,6 +940,37 @@ class Engine:
         ONNX Runtime's version.
         """
 
+class MetricFamily:
+    """
+    All series of one metric. Not thread-safe.
+    """
+    def __init__(self, name: str, kind: str, help: str, label_names: collections.abc.Sequence[str] = []) -> None:
+        """
+        `kind` is counter, gauge or histogram; a counter's name lacks its _total.
+        """
+    def add(self, labels: collections.abc.Sequence[str], value: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        """
+        One more series, by label values.
+        """
+    @property
+    def help(self) -> str: ...
+    @property
+    def histograms(self) -> list[tuple[list[str], HistogramSnapshot]]:
+        """
+        Label values and snapshot.
+        """
+    @property
+    def kind(self) -> str: ...
+    @property
+    def label_names(self) -> list[str]: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def samples(self) -> list[tuple[list[str], float]]:
+        """
+        Label values and value.
+        """
+
 class CallbackQueue:
     """
     Where done-callbacks wait for the thread that runs them.
@@ -1101,6 +1155,20 @@ def key_ids(paths: collections.abc.Sequence[str]) -> list[str]:
 def key_position(key: typing.Any, salt: int) -> float:
     """
     Where a routing key lies in [0, 1): evenly spread, the same in every process, another for another salt.
+    """
+
+def metric_families(engines: collections.abc.Sequence[Engine]) -> list[MetricFamily]:
+    """
+    What the engines have counted, equal versions summed: the table that every scrape is of.
+    """
+
+def metrics_text(
+    engines: collections.abc.Sequence[Engine],
+    more: collections.abc.Sequence[collections.abc.Sequence[MetricFamily]],
+    openmetrics: bool,
+) -> bytes:
+    """
+    The same as text, with other families behind it. The GIL is released for all of it.
     """
 
 def open_registry(

@@ -21,6 +21,7 @@ from ._deployments import Deployments
 from ._event_loops import EventLoops
 from ._frozen import FrozenMapping
 from ._info import Attempt, EngineStats, Health, ModelHealth, Response
+from ._metrics import metrics_of
 from ._model_table import ModelTable
 from ._process_group import ProcessGroup
 from ._runtime import find_runtime
@@ -106,6 +107,7 @@ class Engine(Control, Configurable):
         self._models = ModelTable(self._core, library, config.models)
         group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
         self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
+        self._metrics = metrics_of(self._core, self._models, self._deployments)
         self._rechecks = Rechecks(self._models, self._deployments)
         self._models.refused = self._rechecks.refused
         self._begin_plans(config.process_group)
@@ -228,17 +230,20 @@ class Engine(Control, Configurable):
 
     def stats(self) -> EngineStats:
         """Counters of every loaded version. For each, `accepted` is the sum of `ended` plus `in_flight`."""
-        # While a version is loaded again, there are two of it: the one that answers is the older.
-        models: dict[tuple[str, str], _core.ModelStats] = {}
-        for model in self._core.stats():
-            models.setdefault((model.name, model.version), model)
-        return EngineStats(models=tuple(models.values()))
+        return EngineStats(models=tuple(self._core.stats()))
 
     def collector(self) -> Collector:
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
         from ._prometheus import EngineCollector
 
-        return EngineCollector(self.stats, self.models)
+        return EngineCollector(self._metrics.families)
+
+    def metrics_text(self, *, openmetrics: bool = False) -> bytes:
+        """What a scrape says, in Prometheus' text format or OpenMetrics': for a service's own /metrics endpoint.
+
+        The core writes it without the GIL.
+        """
+        return self._metrics.text(openmetrics=openmetrics)
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
@@ -339,7 +344,6 @@ def _shut(
 
 
 _NOTHING: Mapping[str, int] = FrozenMapping()
-
 # For those who ask by introspection, mocks with a spec for one: it gives a coroutine, though no `async def` made it.
 if sys.version_info >= (3, 12):
     inspect.markcoroutinefunction(Engine.infer_async)

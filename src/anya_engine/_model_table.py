@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+import time
+import weakref
 from collections.abc import Iterable, Mapping
 from itertools import count
 from os import PathLike, fspath
@@ -47,6 +49,7 @@ class ModelTable(PlannedTable):
         policies: What the core checks their origin by.
         trust: What must hold of the origin of a model whose configuration says nothing of it.
         refused: Loaded models that a registry lets run no longer, and the code of the refusal.
+        loaded_at: When each came in, in seconds since the epoch.
     """
 
     def __init__(self, core: _core.Engine, library: RuntimeLibrary, configs: Mapping[str, ModelConfig]) -> None:
@@ -64,6 +67,7 @@ class ModelTable(PlannedTable):
         self.policies = Policies()
         self.trust: TrustConfig | None = None
         self.refused: Mapping[_core.Model, str] = {}
+        self.loaded_at: weakref.WeakKeyDictionary[_core.Model, float] = weakref.WeakKeyDictionary()
         self._begin_plans(configs)
 
     def load(
@@ -110,6 +114,7 @@ class ModelTable(PlannedTable):
     def announce(self, key: Key, model: _core.Model) -> ModelInfo:
         """Say what has come in."""
         info = self._info(key, model)
+        self.loaded_at[model] = time.time()
         _log.info(
             "loaded model=%s version=%s state=%s digest=%s batchable=%s seconds=%.3f",
             *(*key, info.state, info.digest, info.batchable, info.load_seconds),
@@ -176,6 +181,10 @@ class ModelTable(PlannedTable):
             return self._stable[name]
         except (KeyError, TypeError):
             self.not_found(name, None)
+
+    def stable_versions(self) -> dict[str, str]:
+        """The version that serves each name."""
+        return {name: model.version for name, model in self._stable.copy().items()}
 
     def serve(self, name: str, version: str) -> None:
         """Give a version all of its name's traffic."""
@@ -295,6 +304,7 @@ class ModelTable(PlannedTable):
             digest=facts["digest"],
             signer=facts["signer"] or None,
             trust="revoked" if model in self.refused else "unverified" if trust is None else trust.mode,
+            quantization=facts["quantization"],
             memory=facts["memory_bytes"],
             providers=facts["providers"],
             batchable=facts["batchable"],

@@ -10,6 +10,7 @@
 #include "anya/cache.h"
 #include "anya/clock.h"
 #include "anya/session.h"
+#include "anya/stats.h"
 #include "anya/status.h"
 #include "anya/tensor.h"
 
@@ -65,6 +66,7 @@ class Request {
   Nanos timeout = kNever;         // what `deadline` was made from, for the message
   RolloutTally* tally = nullptr;  // counts the outcome while a rollout is judged; alive as long as the request
   std::uint8_t tally_arm = 0;     // RolloutTally::Arm
+  Role role = Role::kStable;      // what the version is to this request
 
   // ---- Filled by the model at admission.
   Batcher* batcher = nullptr;    // alive as long as the request has not ended

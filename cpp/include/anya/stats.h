@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "anya/status.h"
@@ -17,6 +18,26 @@ inline constexpr std::array<double, 16> kDurationEdges = {1e-4, 2.5e-4, 5e-4,   
                                                           5e-2, 1e-1,   2.5e-1, 5e-1, 1.0,    2.5,  5.0,  10.0};
 // Upper edges of the batch size buckets in rows: powers of 2, then +Inf.
 inline constexpr std::array<double, 14> kBatchEdges = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
+
+// Upper edges of what lies between 0 and 1 (confidence, margin, entropy): steps of .05; then +Inf, where nothing falls.
+inline constexpr std::array<double, 20> kShareEdges = {0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5,
+                                                       0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0};
+
+// What a version was to a request: in a rollout's slices, or for a copy; stable for everything else, a request that
+// names its version included.
+enum class Role : std::uint8_t { kStable, kCanary, kControl, kShadow };
+inline constexpr std::size_t kRoleCount = 4;
+std::string_view role_name(Role role) noexcept;  // "stable" and so on
+
+// Why a batch left when it did.
+enum class Dispatch : std::uint8_t {
+  kIdle,      // an instance was idle; all that could share the run are in it
+  kFull,      // as large as it may be, or as pays; others stayed behind
+  kDeadline,  // cut short, so that its first request is in time
+  kDelay,     // max_queue_delay_microseconds ran out
+};
+inline constexpr std::size_t kDispatchCount = 4;
+std::string_view dispatch_name(Dispatch dispatch) noexcept;  // "idle" and so on
 
 struct HistogramSnapshot {
   std::vector<double> edges;          // upper bounds, without +Inf
@@ -71,12 +92,16 @@ struct ModelStats {
   std::uint64_t accepted = 0;
   std::array<std::uint64_t, kErrorCodeCount> ended{};    // by outcome; index kOk is success
   std::array<std::uint64_t, kErrorCodeCount> refused{};  // at the door, by error
+  std::array<std::array<std::uint64_t, kErrorCodeCount>, kRoleCount> ended_by_role{};  // the same, taken apart
   std::uint64_t in_flight = 0;
-  std::uint64_t queue_depth = 0;  // waiting now
+  std::uint64_t queue_depth = 0;     // waiting now
+  std::uint64_t max_queue_size = 0;  // that may wait
+  std::uint64_t memory_bytes = 0;    // of the model's files
   std::uint64_t instances = 0;
   std::uint64_t instances_busy = 0;
-  std::uint64_t batches = 0;           // runs, a run of one request included
-  std::uint64_t rows = 0;              // rows in those runs
+  std::uint64_t batches = 0;                               // runs, a run of one request included
+  std::uint64_t rows = 0;                                  // rows in those runs
+  std::array<std::uint64_t, kDispatchCount> dispatches{};  // batches by why they left; halves of a split one are none
   std::uint64_t in_place = 0;          // runs on the thread of who asked, an event loop's batches included
   std::uint64_t splits = 0;            // batches run again in halves because a run failed
   std::uint64_t terminated_runs = 0;   // runs stopped because nobody waited for them any more

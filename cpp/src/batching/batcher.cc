@@ -96,6 +96,7 @@ bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
 void Batcher::run_at_once(std::span<Request* const> requests, DeadlineTimer* timer) noexcept {
   counters_.accepted(requests.size());
   counters_.in_place();
+  counters_.dispatched(Dispatch::kIdle);
   Stop stop = Stop::kNo;  // who else could end them is the thread that runs them
   for (Request* request : requests) {
     request->batcher = this;
@@ -231,6 +232,7 @@ void Batcher::drain_intake() {
 // Fills instance.batch; false: nothing to do now.
 bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
   const bool may_linger = freed && setup_.batching.max_queue_delay_microseconds > 0;
+  bool lingered = false;
   for (;;) {
     EventCount::Key key = 0;
     if (may_linger) key = wake_.prepare_wait();  // company that comes while we decide must not be missed
@@ -252,7 +254,11 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       again = former_.poll(now, instances, instance.batch, instance.dead);
       running_rows_.fetch_add(rows_of(instance.batch), std::memory_order_relaxed);
       left = former_.size();
-      if (!instance.batch.empty()) watch_delay(instance.batch, left, now);
+      if (!instance.batch.empty()) {
+        const Dispatch why = former_.dispatch();
+        counters_.dispatched(why == Dispatch::kIdle && lingered ? Dispatch::kDelay : why);
+        watch_delay(instance.batch, left, now);
+      }
     }
     instance.left_others = left > 0;
     for (const Request* request : instance.batch) door_.leave(*request);
@@ -270,6 +276,7 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       continue;
     }
     if (!linger) return false;
+    lingered = true;
     gate_.set_lingering();
     wake_.wait(key, again);
     gate_.clear_lingering();
@@ -345,6 +352,7 @@ void Batcher::read(ModelStats& stats) const {
   stats.run_times = cost_.read();
   const Gate::View now = gate_.view();
   stats.queue_depth = now.waiting();
+  stats.max_queue_size = limit_;
   stats.instances = static_cast<std::uint64_t>(setup_.instances);
   stats.instances_busy = stats.instances - std::min<std::uint64_t>(stats.instances, now.free());
   const Nanos since = clock_.now() - kStuck;

@@ -70,7 +70,7 @@ CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_
   if (request.tally != nullptr && !request.by_other) tally(request, code);
   // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
   // then.
-  request.batcher->counters_.ended(request.status.code, request.accepted_at, started_at, ended_at);
+  request.batcher->counters_.ended(request.status.code, request.role, request.accepted_at, started_at, ended_at);
   return request.publish();
 }
 

@@ -247,6 +247,7 @@ ModelStats Model::stats() const {
   ModelStats stats;
   stats.name = impl_->info.name;
   stats.version = impl_->info.version;
+  stats.memory_bytes = impl_->info.memory_bytes;
   stats.tensors = impl_->opened->rules.read();
   MutexLock lock(impl_->mutex);  // a twin's counts are in one of the two places
   impl_->batcher.read(stats);

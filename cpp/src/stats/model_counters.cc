@@ -40,7 +40,9 @@ void add(HistogramSnapshot& sum, const HistogramSnapshot& more) {
 void add(ModelStats& sum, const ModelStats& more) {
   sum.accepted += more.accepted;
   add_each(sum.ended, more.ended);
+  for (std::size_t role = 0; role < kRoleCount; ++role) add_each(sum.ended_by_role[role], more.ended_by_role[role]);
   add_each(sum.refused, more.refused);
+  add_each(sum.dispatches, more.dispatches);
   sum.in_flight += more.in_flight;
   sum.queue_depth += more.queue_depth;
   sum.instances += more.instances;
@@ -57,11 +59,21 @@ void add(ModelStats& sum, const ModelStats& more) {
   add(sum.batch_size, more.batch_size);
 }
 
+std::string_view role_name(Role role) noexcept {
+  static constexpr std::array<std::string_view, kRoleCount> kNames = {"stable", "canary", "control", "shadow"};
+  return kNames[static_cast<std::size_t>(role)];
+}
+
+std::string_view dispatch_name(Dispatch dispatch) noexcept {
+  static constexpr std::array<std::string_view, kDispatchCount> kNames = {"idle", "full", "deadline", "delay"};
+  return kNames[static_cast<std::size_t>(dispatch)];
+}
+
 ModelCounters::ModelCounters() : shards_(new Shard[kShards]) {
   static_assert(kShards == 8, "shard() shifts to 3 bits");
 }
 
-void ModelCounters::ended(ErrorCode code, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept {
+void ModelCounters::ended(ErrorCode code, Role role, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept {
   Shard& mine = shard();
   const auto observe = [](auto& histogram, Nanos span) {
     const std::uint64_t nanos = positive(span);
@@ -73,7 +85,7 @@ void ModelCounters::ended(ErrorCode code, Nanos accepted_at, Nanos started_at, N
   }
   observe(mine.request, ended_at - accepted_at);
   // Release: a reader that sees this end also sees the acceptance, which came before it.
-  mine.ended[static_cast<std::size_t>(code)].fetch_add(1, std::memory_order_release);
+  mine.ended[static_cast<std::size_t>(role)][static_cast<std::size_t>(code)].fetch_add(1, std::memory_order_release);
 }
 
 void ModelCounters::ran(std::int64_t rows) noexcept {
@@ -91,10 +103,13 @@ void ModelCounters::read(ModelStats& stats) const {
   stats.batch_size = empty(kBatchEdges);
   std::uint64_t all_ended = 0;
   for (std::size_t i = 0; i < kShards; ++i) {
-    for (std::size_t code = 0; code < kErrorCodeCount; ++code) {
-      const std::uint64_t count = shards_[i].ended[code].load(std::memory_order_acquire);
-      stats.ended[code] += count;
-      all_ended += count;
+    for (std::size_t role = 0; role < kRoleCount; ++role) {
+      for (std::size_t code = 0; code < kErrorCodeCount; ++code) {
+        const std::uint64_t count = shards_[i].ended[role][code].load(std::memory_order_acquire);
+        stats.ended_by_role[role][code] += count;
+        stats.ended[code] += count;
+        all_ended += count;
+      }
     }
   }
   for (std::size_t i = 0; i < kShards; ++i) {
@@ -102,6 +117,9 @@ void ModelCounters::read(ModelStats& stats) const {
     stats.accepted += one.accepted.load(std::memory_order_relaxed);
     for (std::size_t code = 0; code < kErrorCodeCount; ++code) {
       stats.refused[code] += one.refused[code].load(std::memory_order_relaxed);
+    }
+    for (std::size_t why = 0; why < kDispatchCount; ++why) {
+      stats.dispatches[why] += one.dispatches[why].load(std::memory_order_relaxed);
     }
     stats.batches += one.batches.load(std::memory_order_relaxed);
     stats.rows += one.rows.load(std::memory_order_relaxed);
@@ -120,7 +138,9 @@ std::uint64_t ModelCounters::in_flight() const noexcept {
   std::uint64_t ended = 0;
   std::uint64_t accepted = 0;
   for (std::size_t i = 0; i < kShards; ++i) {
-    for (const auto& count : shards_[i].ended) ended += count.load(std::memory_order_acquire);
+    for (const auto& of_role : shards_[i].ended) {
+      for (const auto& count : of_role) ended += count.load(std::memory_order_acquire);
+    }
   }
   for (std::size_t i = 0; i < kShards; ++i) accepted += shards_[i].accepted.load(std::memory_order_relaxed);
   return accepted - ended;

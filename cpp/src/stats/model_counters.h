@@ -23,7 +23,10 @@ class ModelCounters {
     shard().refused[static_cast<std::size_t>(code)].fetch_add(count, std::memory_order_relaxed);
   }
   // The one outcome of an accepted request. `started_at` 0: it never ran.
-  void ended(ErrorCode code, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept;
+  void ended(ErrorCode code, Role role, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept;
+  void dispatched(Dispatch why) noexcept {
+    shard().dispatches[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+  }
   void ran(std::int64_t rows) noexcept;
   void in_place() noexcept { shard().in_place.fetch_add(1, std::memory_order_relaxed); }
   void terminated() noexcept { shard().terminated.fetch_add(1, std::memory_order_relaxed); }
@@ -37,8 +40,9 @@ class ModelCounters {
  private:
   struct alignas(64) Shard {
     std::atomic<std::uint64_t> accepted{0};
-    std::array<std::atomic<std::uint64_t>, kErrorCodeCount> ended{};
+    std::array<std::array<std::atomic<std::uint64_t>, kErrorCodeCount>, kRoleCount> ended{};
     std::array<std::atomic<std::uint64_t>, kErrorCodeCount> refused{};
+    std::array<std::atomic<std::uint64_t>, kDispatchCount> dispatches{};
     std::atomic<std::uint64_t> batches{0};
     std::atomic<std::uint64_t> rows{0};
     std::atomic<std::uint64_t> in_place{0};

@@ -56,6 +56,7 @@ void Request::reset() noexcept {
   timeout = kNever;
   tally = nullptr;
   tally_arm = 0;
+  role = Role::kStable;
   rows = 0;
   signature = 0;
   cost_class = 0;

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import AnyaError
-from . import _bench, _infer, _inspect, _keygen, _plan, _registry, _sign, _verify
+from . import _bench, _infer, _inspect, _keygen, _metrics, _plan, _registry, _sign, _verify
 from ._parser import Parser, VersionAction
 from ._text import CliError, one_line
 
@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 DONE, VERDICT_NO, NOT_DONE = 0, 1, 2
 
-_COMMANDS = {"inspect": _inspect, "infer": _infer, "bench": _bench, "plan": _plan}
+_COMMANDS = {"inspect": _inspect, "infer": _infer, "bench": _bench, "plan": _plan, "metrics": _metrics}
 _COMMANDS |= {"keygen": _keygen, "sign": _sign, "verify": _verify, "registry": _registry}
 
 
