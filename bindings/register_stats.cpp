@@ -96,6 +96,10 @@ void register_stats(py::module_& module) {
       .def_readonly("queue_duration", &ModelStats::queue_duration)
       .def_readonly("compute_duration", &ModelStats::compute_duration)
       .def_readonly("batch_size", &ModelStats::batch_size)
+      .def_readonly("confidence", &ModelStats::confidence, "Largest probabilities; no edges: nobody looks.")
+      .def_readonly("margin", &ModelStats::margin, "How far they are above the next ones.")
+      .def_readonly("entropy", &ModelStats::entropy, "Entropies over the largest possible one.")
+      .def_readonly("predictions", &ModelStats::predictions, "Class and count; other and invalid come last.")
       .def_readonly("run_times", &ModelStats::run_times)
       .def_readonly("cache", &ModelStats::cache)
       .def_readonly("tensors", &ModelStats::tensors, "Inputs, then outputs, that have rules for values.");

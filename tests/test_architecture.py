@@ -41,7 +41,7 @@ CPP_OWNED_WORDS = {
 }
 
 # Python: what needs nothing but its arguments. `_core` is the extension.
-PURE_MODULES = {"errors", "caching", "config", "rules", "strategies", "trust"} | {
+PURE_MODULES = {"errors", "caching", "config", "monitoring", "rules", "strategies", "trust"} | {
     "_frozen", "_checks", "_tables", "_judge",
     "_routing", "_rollout", "_rollout_state", "_retry", "_fallback", "_drift", "_plan", "_scaling",
     "repository", "_toml", "_differences", "_state", "_goal", "_registry",

@@ -37,6 +37,7 @@ from .errors import (
     UnsignedFile,
     UntrustedKey,
 )
+from .monitoring import PredictionConfig
 from .repository import RepositoryConfig, VersionPolicy
 from .rules import DimRule, InputRule, OutputRule
 from .strategies import BlueGreen, Canary, Shadow
@@ -82,6 +83,7 @@ __all__ = [
     "OutputRule",
     "Overloaded",
     "Plan",
+    "PredictionConfig",
     "QueuePolicy",
     "RegistryExpired",
     "RegistryRollback",

@@ -33,6 +33,7 @@ __all__: list[str] = [
     "ModelRules",
     "ModelStats",
     "OutputRule",
+    "PredictionOptions",
     "ProviderOptions",
     "QueuePolicyOptions",
     "RolloutTally",
@@ -423,6 +424,19 @@ class CacheOptions:
     @ttl_jitter.setter
     def ttl_jitter(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
 
+class PredictionOptions:
+    """
+    How sure a classifier is; see PredictionConfig.
+    """
+
+    output: str
+    values: str
+    def __init__(self) -> None: ...
+    @property
+    def classes(self) -> list[str]: ...
+    @classes.setter
+    def classes(self, arg0: collections.abc.Sequence[str]) -> None: ...
+
 class ModelOptions:
     """
     How a model is run; see ModelConfig.
@@ -431,6 +445,7 @@ class ModelOptions:
     batching: BatchingOptions
     cache: CacheOptions
     content: ContentLimits
+    predictions: PredictionOptions
     rules: ModelRules
     session: SessionOptions
     def __init__(self) -> None: ...
@@ -645,6 +660,11 @@ class ModelStats:
     @property
     def compute_duration(self) -> HistogramSnapshot: ...
     @property
+    def confidence(self) -> HistogramSnapshot:
+        """
+        Largest probabilities; no edges: nobody looks.
+        """
+    @property
     def dispatches(self) -> dict[str, int]:
         """
         Batches by why they left when they did: idle, full, deadline, delay.
@@ -657,6 +677,11 @@ class ModelStats:
         `ended`, taken apart by what the version was to the request: stable, canary, control, shadow.
         """
     @property
+    def entropy(self) -> HistogramSnapshot:
+        """
+        Entropies over the largest possible one.
+        """
+    @property
     def in_flight(self) -> int: ...
     @property
     def in_place(self) -> int: ...
@@ -664,6 +689,11 @@ class ModelStats:
     def instances(self) -> int: ...
     @property
     def instances_busy(self) -> int: ...
+    @property
+    def margin(self) -> HistogramSnapshot:
+        """
+        How far they are above the next ones.
+        """
     @property
     def max_queue_size(self) -> int:
         """
@@ -676,6 +706,11 @@ class ModelStats:
         """
     @property
     def name(self) -> str: ...
+    @property
+    def predictions(self) -> list[tuple[str, int]]:
+        """
+        Class and count; other and invalid come last.
+        """
     @property
     def queue_depth(self) -> int: ...
     @property

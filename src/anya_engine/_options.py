@@ -48,6 +48,11 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     if config.cache is not None:
         options.cache = _cache(config.cache)
 
+    if config.predictions is not None:
+        options.predictions.values = config.predictions.values
+        options.predictions.output = config.predictions.output or ""
+        options.predictions.classes = list(config.predictions.classes or ())
+
     session = options.session
     session.providers = [_provider(provider) for provider in config.providers]
     session.intra_op_num_threads = config.intra_op_num_threads

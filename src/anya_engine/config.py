@@ -21,6 +21,7 @@ from ._tables import build, inside, table, table_of, with_message
 from ._toml import dumps, plain
 from .caching import CacheConfig
 from .errors import ConfigError
+from .monitoring import PredictionConfig
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
 from .rules import RULE_TABLES, DimRule, InputRule, OutputRule, check_rules
@@ -162,6 +163,7 @@ class ModelConfig:
         session_options: ONNX Runtime's `session.*` configuration entries, passed as they are.
         batching: How requests share a run.
         cache: The response cache; None: there is none.
+        predictions: Where a classifier's answers say how sure it is; None: nobody looks.
         max_request_bytes: A request above it is refused from its descriptor, before its data is touched.
         default_timeout: Seconds that a request has which names no `timeout`; None: `max_timeout`.
         max_timeout: The longest `timeout` in seconds that a request may name; a longer one is refused. None: no limit.
@@ -193,6 +195,7 @@ class ModelConfig:
     session_options: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
     batching: BatchingConfig = dataclasses.field(default_factory=BatchingConfig)
     cache: CacheConfig | None = None
+    predictions: PredictionConfig | None = None
     max_request_bytes: int = 256 << 20
     default_timeout: float | None = None
     max_timeout: float | None = None
@@ -229,6 +232,8 @@ class ModelConfig:
         check.instance("batching", self.batching, BatchingConfig)
         if self.cache is not None:
             check.instance("cache", self.cache, CacheConfig)
+        if self.predictions is not None:
+            check.instance("predictions", self.predictions, PredictionConfig)
         _set(self, "max_request_bytes", check.integer("max_request_bytes", self.max_request_bytes, 1, 1 << 50))
         for field in ("default_timeout", "max_timeout"):
             if getattr(self, field) is not None:
@@ -248,6 +253,7 @@ class ModelConfig:
         nested = {
             "batching": BatchingConfig.from_dict,
             "cache": CacheConfig.from_dict,
+            "predictions": PredictionConfig.from_dict,
             "version_policy": VersionPolicy.from_dict,
             "trust": TrustConfig.from_dict,
             "model_limits": ModelLimits.from_dict,

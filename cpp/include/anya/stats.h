@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "anya/status.h"
@@ -111,8 +112,13 @@ struct ModelStats {
   HistogramSnapshot compute_duration;  // seconds of the run, observed once per request in it
   HistogramSnapshot batch_size;        // rows per run
   std::vector<RunTime> run_times;      // by row_bytes, then rows
-  CacheStats cache;                    // all zero: there is none
-  std::vector<TensorCount> tensors;    // inputs, then outputs, in schema order; those that have rules for values
+  // Of a classifier that PredictionOptions name an output of: one observation for each thing it was asked about.
+  HistogramSnapshot confidence;                                    // the largest probability; no edges: nobody looks
+  HistogramSnapshot margin;                                        // how far it is above the next one
+  HistogramSnapshot entropy;                                       // of the distribution, from 0 to 1
+  std::vector<std::pair<std::string, std::uint64_t>> predictions;  // by class, "other" and "invalid" last
+  CacheStats cache;                                                // all zero: there is none
+  std::vector<TensorCount> tensors;  // inputs, then outputs, in schema order; those that have rules for values
 };
 
 // Adds the counts and gauges of `more` to those of `sum`; name, version, run_times and tensors stay as they are.

@@ -22,6 +22,7 @@
 #include "batching/gate.h"
 #include "batching/queue_delay.h"
 #include "batching/queue_door.h"
+#include "batching/run_observer.h"
 #include "batching/slot_set.h"
 #include "stats/model_counters.h"
 #include "sync/event_count.h"
@@ -46,6 +47,8 @@ class Batcher {
     std::string name;                                       // for thread names
     bool one_shape = true;                                  // beyond the rows
     std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand, of one shape
+    std::shared_ptr<ModelCounters> counters;                // null: of its own
+    std::shared_ptr<const RunObserver> observer;            // null: nobody looks
   };
   // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
   Batcher(Session& session, const Clock& clock, Setup setup);
@@ -97,10 +100,11 @@ class Batcher {
   // Forgets what runs were learned to take; back to what was measured beforehand.
   void reset_run_times() noexcept;
 
-  // Fills the gauges and counters of this model.
+  // Fills the gauges and counters of this model; or adds its gauges alone, and nothing of run times.
   void read(ModelStats& stats) const;
+  void add_gauges(ModelStats& stats) const;
   [[nodiscard]] std::uint32_t waiting() const noexcept { return gate_.view().waiting(); }
-  void count_refusal(ErrorCode code) noexcept { counters_.refused(code); }
+  void count_refusal(ErrorCode code) noexcept { counters_->refused(code); }
   // An upper estimate of a lone run's duration, learned from runs; 0: nothing learned yet.
   [[nodiscard]] Nanos slow_run() const noexcept { return slow_run_.load(std::memory_order_relaxed); }
 
@@ -140,7 +144,7 @@ class Batcher {
   MpmcQueue<Request*> intake_;
   EventCount wake_;
   EventCount drained_;
-  ModelCounters counters_;
+  const std::shared_ptr<ModelCounters> counters_;
   std::atomic<std::int64_t> running_rows_{0};  // in the workers' runs; a hint for sharing, so relaxed
   std::atomic<Nanos> slow_run_{0};
   CostModel cost_;

@@ -24,15 +24,16 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (stop == Stop::kWhenDead && !instance.watch.begin(requests, number)) return;
   const Nanos started_at = clock_.now();
   const std::int64_t rows = rows_of(requests);
+  counters_->began();
   Status status = requests.size() == 1 ? run_alone(session_, instance, *requests.front())
                                        : run_together(session_, instance, requests, setup_.predictable);
-  counters_.ran(rows);
+  counters_->ran(rows);
   if (stop == Stop::kWhenDead && instance.watch.end()) {
-    counters_.terminated();  // all of them have their outcomes
+    counters_->terminated();  // all of them have their outcomes
     return;
   }
   if (!status.ok() && requests.size() > 1) {
-    counters_.split();
+    counters_->split();
     for (Request* request : requests) {
       for (OutputBuffer& output : request->outputs) {
         if (output.owner != nullptr) output = OutputBuffer{};  // half an answer of the failed run
@@ -46,6 +47,11 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (status.ok()) cost_.of(requests.front()->cost_class).observe(rows, ended_at - started_at);
   if (status.ok()) door_.ran(requests.size(), ended_at - started_at, instance.left_others);
   if (status.ok() && requests.size() == 1) learn(ended_at - started_at);
+  if (status.ok() && setup_.observer != nullptr) {
+    for (const Request* request : requests) {
+      if (!request->is_claimed()) setup_.observer->answered(*request, *counters_);
+    }
+  }
   for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
 }
 
@@ -70,7 +76,7 @@ CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_
   if (request.tally != nullptr && !request.by_other) tally(request, code);
   // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
   // then.
-  request.batcher->counters_.ended(request.status.code, request.role, request.accepted_at, started_at, ended_at);
+  request.batcher->counters_->ended(request.status.code, request.role, request.accepted_at, started_at, ended_at);
   return request.publish();
 }
 

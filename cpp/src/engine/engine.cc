@@ -125,7 +125,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.load_seconds = static_cast<double>(impl_->dependencies.clock->now() - began) * 1e-9;
   auto model = std::make_shared<Model>(std::make_unique<Model::Impl>(
       impl_->shared, std::move(info), std::move(loaded.session), std::move(rules), options.batching, loaded.run_times,
-      timeouts_of(options), loaded.rules, options.cache));
+      timeouts_of(options), loaded.rules, options.cache, options.predictions, options.counters));
 
   MutexLock lock(impl_->mutex);
   if (impl_->closed) throw Error(ErrorCode::kUnavailable, "the engine was closed while '" + name + "' was loading");

@@ -9,6 +9,7 @@
 
 #include "model/checked_session.h"
 #include "model/model_impl.h"
+#include "model/prediction_reader.h"
 
 namespace anya {
 namespace {
@@ -19,8 +20,25 @@ Nanos nanos_of(double seconds) {
   return seconds > 0 && seconds <= kLongest ? static_cast<Nanos>(seconds * 1e9) : kNever;
 }
 
+struct Looks {
+  std::shared_ptr<ModelCounters> counters;
+  std::shared_ptr<const RunObserver> observer;
+};
+
+std::shared_ptr<ModelCounters> counters_in(const CounterMemory& memory, std::size_t part) {
+  if (memory.bytes.empty()) return std::make_shared<ModelCounters>();
+  const std::size_t size = CounterMemory::size() / 2;
+  if (memory.bytes.size() < 2 * size) return std::make_shared<ModelCounters>(memory.bytes.first(0), memory.owner);
+  return std::make_shared<ModelCounters>(memory.bytes.subspan(part * size, size), memory.owner);
+}
+
+Batcher::Setup twin_setup_of(Batcher::Setup setup, std::shared_ptr<ModelCounters> counters) {
+  setup.counters = std::move(counters);
+  return setup;
+}
+
 Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, BatchingOptions batching,
-                        const std::vector<MeasuredRun>& run_times, const Timeouts& timeouts) {
+                        const std::vector<MeasuredRun>& run_times, const Timeouts& timeouts, const Looks& looks) {
   if (batching.queue_delay_target_microseconds == 0 && timeouts.usual != kNever) {
     batching.queue_delay_target_microseconds = std::max<std::int64_t>(1, timeouts.usual / 2000);
   }
@@ -30,7 +48,9 @@ Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, Batch
                        .instances = info.instances,
                        .name = info.name,
                        .one_shape = admission.one_shape(),
-                       .run_times = {}};
+                       .run_times = {},
+                       .counters = looks.counters,
+                       .observer = looks.observer};
   for (const MeasuredRun& run : run_times) setup.run_times.emplace_back(run.rows, run.duration);
   return setup;
 }
@@ -67,6 +87,8 @@ void expire(Request& request, Nanos now) {
 
 }  // namespace
 
+std::size_t CounterMemory::size() noexcept { return 2 * ModelCounters::bytes(); }
+
 Timeouts timeouts_of(const ModelOptions& options) {
   const Nanos longest = nanos_of(options.max_timeout);
   return {std::min(nanos_of(options.default_timeout), longest), longest};
@@ -80,13 +102,19 @@ Opened::Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules)
 
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
                   Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
-                  Timeouts the_timeouts, const ModelRules& model_rules, const CacheOptions& cache_options)
+                  Timeouts the_timeouts, const ModelRules& model_rules, const CacheOptions& cache_options,
+                  const PredictionOptions& prediction_options, const CounterMemory& memory)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
       opened(std::make_shared<Opened>(std::move(the_session), model_rules)),
       admission(opened->session->schema(), with_shapes(std::move(admission_rules), opened->rules)),
       timeouts(the_timeouts),
-      batcher(*opened->session, *shared->clock, setup_of(info, admission, batching, run_times, timeouts)) {
+      classes(prediction_options.classes),
+      predictions(PredictionReader::make(prediction_options, opened->session->schema())),
+      counters(counters_in(memory, 0)),
+      of_twins(counters_in(memory, 1)),
+      batcher(*opened->session, *shared->clock,
+              setup_of(info, admission, batching, run_times, timeouts, {counters, predictions})) {
   if (cache_options.capacity_bytes <= 0) return;
   try {
     cache = std::make_unique<AnswerCache>(cache_options, random_seed(), batcher, *shared->clock,
@@ -103,7 +131,8 @@ Model::Impl::Impl(TwinOf of)
       opened(of.model.opened),
       admission(of.model.admission),
       timeouts(of.model.timeouts),
-      batcher(*opened->session, *shared->clock, of.model.batcher.setup()) {}
+      counters(of.model.of_twins),
+      batcher(*opened->session, *shared->clock, twin_setup_of(of.model.batcher.setup(), counters)) {}
 
 namespace {
 
@@ -249,10 +278,17 @@ ModelStats Model::stats() const {
   stats.version = impl_->info.version;
   stats.memory_bytes = impl_->info.memory_bytes;
   stats.tensors = impl_->opened->rules.read();
-  MutexLock lock(impl_->mutex);  // a twin's counts are in one of the two places
   impl_->batcher.read(stats);
-  for (const auto& twin : impl_->twins) add(stats, twin->stats());
-  add(stats, impl_->of_past_twins);
+  if (impl_->predictions != nullptr) impl_->counters->read_predictions(stats, impl_->classes);
+  if (impl_->of_twins != nullptr) {
+    ModelStats twins;
+    impl_->of_twins->read(twins);
+    twins.queue_depth = twins.instances_busy = 0;
+    if (impl_->predictions != nullptr) impl_->of_twins->read_predictions(twins, impl_->classes);
+    MutexLock lock(impl_->mutex);
+    for (const auto& twin : impl_->twins) twin->impl_->batcher.add_gauges(twins);
+    add(stats, twins);
+  }
   if (impl_->cache != nullptr) stats.cache = impl_->cache->stats();
   return stats;
 }
@@ -277,10 +313,7 @@ std::shared_ptr<Model> Model::make_twin() {
 void Model::end_twin(const std::shared_ptr<Model>& twin) noexcept {
   twin->close();
   MutexLock lock(impl_->mutex);
-  if (std::erase(impl_->twins, twin) == 0) return;  // somebody else was quicker
-  ModelStats counts = twin->stats();
-  counts.instances = 0;
-  add(impl_->of_past_twins, counts);
+  std::erase(impl_->twins, twin);
 }
 
 void Model::close() noexcept {

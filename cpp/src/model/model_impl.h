@@ -48,7 +48,8 @@ struct Opened {
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
        Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
-       Timeouts timeouts = {}, const ModelRules& model_rules = {}, const CacheOptions& cache = {});
+       Timeouts timeouts = {}, const ModelRules& model_rules = {}, const CacheOptions& cache = {},
+       const PredictionOptions& predictions = {}, const CounterMemory& memory = {});
   struct TwinOf {
     const Impl& model;
   };
@@ -59,10 +60,13 @@ struct Model::Impl {
   const std::shared_ptr<Opened> opened;
   const Admission admission;
   const Timeouts timeouts;
+  const std::vector<std::string> classes;                // what is predicted
+  const std::shared_ptr<const RunObserver> predictions;  // null: nobody looks
+  const std::shared_ptr<ModelCounters> counters;
+  const std::shared_ptr<ModelCounters> of_twins;  // of all there have been; null: this is one
 
   mutable Mutex mutex;
   std::vector<std::shared_ptr<Model>> twins GUARDED_BY(mutex);
-  ModelStats of_past_twins GUARDED_BY(mutex);
   bool closed GUARDED_BY(mutex) = false;
 
   std::unique_ptr<AnswerCache> cache;  // null: none was asked for

@@ -125,6 +125,10 @@ void evictions(MetricFamily& family, const Version& version) {
   add(family, version.labels("invalidate"), version.stats.cache.evicted_invalidate);
 }
 
+void predictions(MetricFamily& family, const Version& version) {
+  for (const auto& [name, count] : version.stats.predictions) add(family, version.labels(name), count);
+}
+
 std::vector<Row> table() {
   constexpr MetricKind kCounter = MetricKind::kCounter;
   constexpr MetricKind kGauge = MetricKind::kGauge;
@@ -193,6 +197,22 @@ std::vector<Row> table() {
        {},
        histogram<&S::compute_duration>},
       {"anya_batch_size", kHistogram, "Rows per run.", {}, histogram<&S::batch_size>},
+      {"anya_prediction_confidence",
+       kHistogram,
+       "Largest probability of each prediction.",
+       {},
+       histogram<&S::confidence>},
+      {"anya_prediction_margin",
+       kHistogram,
+       "How far the largest probability is above the next one.",
+       {},
+       histogram<&S::margin>},
+      {"anya_prediction_entropy",
+       kHistogram,
+       "Entropy of each prediction over its largest possible value.",
+       {},
+       histogram<&S::entropy>},
+      {"anya_predictions", kCounter, "Predictions by class; invalid: no distribution.", {"class"}, predictions},
   };
 }
 

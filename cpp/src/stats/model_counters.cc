@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stats/model_counters.h"
 
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
 namespace anya {
 namespace {
 
@@ -12,6 +16,8 @@ constexpr std::array<std::uint64_t, N> scaled(const std::array<double, N>& edges
 }
 constexpr auto kDurationNanos = scaled(kDurationEdges, 1e9);
 constexpr auto kBatchRows = scaled(kBatchEdges, 1);
+
+constexpr std::uint64_t kMillion = 1'000'000;
 
 std::uint64_t positive(Nanos value) noexcept { return value > 0 ? static_cast<std::uint64_t>(value) : 0; }
 
@@ -45,6 +51,8 @@ void add(ModelStats& sum, const ModelStats& more) {
   add_each(sum.dispatches, more.dispatches);
   sum.in_flight += more.in_flight;
   sum.queue_depth += more.queue_depth;
+  sum.max_queue_size += more.max_queue_size;
+  sum.memory_bytes += more.memory_bytes;
   sum.instances += more.instances;
   sum.instances_busy += more.instances_busy;
   sum.batches += more.batches;
@@ -57,6 +65,18 @@ void add(ModelStats& sum, const ModelStats& more) {
   add(sum.queue_duration, more.queue_duration);
   add(sum.compute_duration, more.compute_duration);
   add(sum.batch_size, more.batch_size);
+  add(sum.confidence, more.confidence);
+  add(sum.margin, more.margin);
+  add(sum.entropy, more.entropy);
+  for (const auto& [name, count] : more.predictions) {
+    const auto is_it = [&name = name](const auto& other) { return other.first == name; };
+    const auto found = std::find_if(sum.predictions.begin(), sum.predictions.end(), is_it);
+    if (found == sum.predictions.end()) {
+      sum.predictions.emplace_back(name, count);
+    } else {
+      found->second += count;
+    }
+  }
 }
 
 std::string_view role_name(Role role) noexcept {
@@ -69,8 +89,19 @@ std::string_view dispatch_name(Dispatch dispatch) noexcept {
   return kNames[static_cast<std::size_t>(dispatch)];
 }
 
-ModelCounters::ModelCounters() : shards_(new Shard[kShards]) {
+std::size_t ModelCounters::bytes() noexcept { return kShards * sizeof(Shard); }
+
+ModelCounters::ModelCounters()
+    : owner_(new Shard[kShards], [](Shard* shards) { delete[] shards; }), shards_(static_cast<Shard*>(owner_.get())) {
   static_assert(kShards == 8, "shard() shifts to 3 bits");
+}
+
+ModelCounters::ModelCounters(std::span<std::byte> memory, std::shared_ptr<void> owner)
+    : owner_(std::move(owner)), shards_(reinterpret_cast<Shard*>(memory.data())) {
+  if (memory.size() < bytes() || reinterpret_cast<std::uintptr_t>(memory.data()) % alignof(Shard) != 0) {
+    throw Error(ErrorCode::kConfigError, "a version's counters need " + std::to_string(bytes()) +
+                                             " bytes, aligned to 64; they were given " + std::to_string(memory.size()));
+  }
 }
 
 void ModelCounters::ended(ErrorCode code, Role role, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept {
@@ -94,6 +125,46 @@ void ModelCounters::ran(std::int64_t rows) noexcept {
   mine.batches.fetch_add(1, std::memory_order_relaxed);
   mine.rows.fetch_add(count, std::memory_order_relaxed);
   mine.batch.observe(bucket_of(kBatchRows, count), count);
+}
+
+void ModelCounters::predicted(const Prediction& prediction) noexcept {
+  Shard& mine = shard();
+  if (!prediction.decided) {
+    mine.classes[kClasses + 1].fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  const auto observe = [](auto& histogram, double share) {
+    const std::uint64_t millionths = std::min<std::uint64_t>(kMillion, positive(std::lround(share * kMillion)));
+    const std::size_t bucket = millionths == 0 ? 0 : (millionths - 1) * kShareEdges.size() / kMillion;
+    histogram.observe(bucket, millionths);
+  };
+  observe(mine.confidence, prediction.confidence);
+  observe(mine.margin, prediction.margin);
+  observe(mine.entropy, prediction.entropy);
+  mine.classes[std::min(prediction.top, kClasses)].fetch_add(1, std::memory_order_relaxed);
+}
+
+void ModelCounters::read_predictions(ModelStats& stats, std::span<const std::string> classes) const {
+  stats.confidence = empty(kShareEdges);
+  stats.margin = empty(kShareEdges);
+  stats.entropy = empty(kShareEdges);
+  std::array<std::uint64_t, kClasses + 2> counts{};
+  for (std::size_t i = 0; i < kShards; ++i) {
+    shards_[i].confidence.add_to(stats.confidence, 1.0 / kMillion);
+    shards_[i].margin.add_to(stats.margin, 1.0 / kMillion);
+    shards_[i].entropy.add_to(stats.entropy, 1.0 / kMillion);
+    for (std::size_t at = 0; at < counts.size(); ++at) {
+      counts[at] += shards_[i].classes[at].load(std::memory_order_relaxed);
+    }
+  }
+  stats.predictions.clear();
+  for (std::size_t at = 0; at < kClasses; ++at) {
+    const bool has_name = at < classes.size();
+    if (has_name || counts[at] > 0)
+      stats.predictions.emplace_back(has_name ? classes[at] : std::to_string(at), counts[at]);
+  }
+  stats.predictions.emplace_back("other", counts[kClasses]);
+  stats.predictions.emplace_back("invalid", counts[kClasses + 1]);
 }
 
 void ModelCounters::read(ModelStats& stats) const {
@@ -132,6 +203,16 @@ void ModelCounters::read(ModelStats& stats) const {
     one.batch.add_to(stats.batch_size, 1);
   }
   stats.in_flight = stats.accepted - all_ended;
+  std::uint64_t queued = 0;
+  std::uint64_t left = 0;
+  std::uint64_t began = 0;
+  for (std::size_t i = 0; i < kShards; ++i) {
+    left += shards_[i].left_queue.load(std::memory_order_relaxed);
+    queued += shards_[i].queued.load(std::memory_order_relaxed);
+    began += shards_[i].began.load(std::memory_order_relaxed);
+  }
+  stats.queue_depth = queued - std::min(queued, left);
+  stats.instances_busy = began - std::min(began, stats.batches);
 }
 
 std::uint64_t ModelCounters::in_flight() const noexcept {
