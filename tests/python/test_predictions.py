@@ -68,7 +68,7 @@ def assert_counted(engine: anya.Engine, x: Any, *, logits: bool) -> None:
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16])
 @pytest.mark.parametrize("logits", [True, False])
 def test_the_metrics_are_numpys(engine: anya.Engine, width: int | None, kind: Any, logits: bool) -> None:
-    """Confidence, margin, entropy and classes of random rows, for every shape and type, asked in one batch and alone."""
+    """Confidence, margin, entropy and classes of random rows, every shape and type, in one request and in company."""
     random = np.random.default_rng(width or 0)
     x = random.standard_normal((60,) if width is None else (60, width)) * 3
     if not logits:
