@@ -75,6 +75,36 @@ void register_engine(py::module_& module) {
           "Drains everything; refuses what comes after. Idempotent. Blocks.")
       .def(
           "stats", [](const PyEngine& self) { return self.engine->stats(); }, "Counters of every loaded version.")
+      .def(
+          "trace",
+          [](PyEngine& self, py::object context) {
+            self.trace_context = context.is_none() ? py::object() : std::move(context);
+          },
+          py::arg("context"),
+          "Asks this for every request, on its caller's thread: 16 bytes of a trace's id and 8 of a span's, or None; "
+          "what becomes of those that have some is told by trace_events. None: no more.")
+      .def(
+          "trace_events",
+          [](PyEngine& self) {
+            py::list events;
+            TraceEvent event;
+            while (py::len(events) < TraceEvents::kCapacity && self.trace_events.pop(event)) {
+              const std::string_view code = code_name(event.code);
+              const std::string_view role = role_name(event.role);
+              const auto [name, version] = self.trace_events.name_of(event.model);
+              events.append(py::make_tuple(
+                  (py::int_(event.context.trace_high) << py::int_(64)) | py::int_(event.context.trace_low),
+                  event.context.span, event.request_id, name, version, event.instance,
+                  py::str(code.data(), code.size()), py::str(role.data(), role.size()), event.batch_rows,
+                  event.accepted_at, event.started_at, event.ended_at));
+            }
+            return events;
+          },
+          "What has ended since: trace, span, request, model, version, instance, code, role, rows of the run, and on "
+          "time.monotonic_ns() when it was accepted, started (0: never) and ended.")
+      .def_property_readonly(
+          "trace_events_dropped", [](const PyEngine& self) { return self.trace_events.dropped(); },
+          "Ends that nobody fetched in time.")
       .def_property_readonly(
           "is_owner_process", [](const PyEngine& self) { return self.engine->is_owner_process(); },
           "False in a forked child, where nothing works.")

@@ -17,11 +17,16 @@ py::typing::Dict<py::str, py::int_> by_code(const std::array<std::uint64_t, kErr
 }  // namespace
 
 void register_stats(py::module_& module) {
+  py::class_<Exemplar>(module, "Exemplar", "An observation with the trace it belongs to.")
+      .def_readonly("bucket", &Exemplar::bucket)
+      .def_readonly("trace_id", &Exemplar::trace_id, "32 hex digits.")
+      .def_readonly("value", &Exemplar::value);
   py::class_<HistogramSnapshot>(module, "HistogramSnapshot",
                                 "A histogram: edges are upper bounds, +Inf comes after the last.")
       .def_readonly("edges", &HistogramSnapshot::edges)
       .def_readonly("counts", &HistogramSnapshot::counts)
-      .def_readonly("sum", &HistogramSnapshot::sum);
+      .def_readonly("sum", &HistogramSnapshot::sum)
+      .def_readonly("exemplars", &HistogramSnapshot::exemplars, "At most one of each bucket, a recent one.");
   py::class_<RunTime>(module, "RunTime",
                       "What runs of so many rows take: measured at load, then learned from the runs themselves.")
       .def_readonly("rows", &RunTime::rows, "This many, or fewer but more than half.")

@@ -56,12 +56,13 @@ PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os"), ("repository", "os"), ("
 PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
-    *("_core_rules", "_trust", "_signing", "_metrics", "_metrics_server"),
+    *("_core_rules", "_trust", "_signing", "_metrics", "_metrics_server", "_system"),
     *("_callbacks", "_control", "_shadow", "_taps", "_comparison", "_recorded"),
     *("_canary", "_deployments", "_rollout_book"),
 }
 # Libraries that one module speaks to, so that replacing them is a change of one file.
 OWNED_LIBRARIES = {"prometheus_client": {"_prometheus"}, "ctypes": {"_cuda"}, "rich": {"_progress"}}
+OWNED_LIBRARIES |= {"opentelemetry": {"_tracing"}, "psutil": {"_system"}, "pynvml": {"_system"}}
 
 SOURCE_KINDS = {".h", ".cc", ".cpp", ".py", ".pyi", ".cmake"}
 LINE_LIMIT = 400

@@ -24,6 +24,7 @@ __all__: list[str] = [
     "DimRule",
     "Engine",
     "EventLoop",
+    "Exemplar",
     "Future",
     "HistogramSnapshot",
     "InputRule",
@@ -520,6 +521,20 @@ class Trust:
         Reads the registry anew; raises TrustError or its like when it is not to be believed. Blocks on the disk.
         """
 
+class Exemplar:
+    """
+    An observation with the trace it belongs to.
+    """
+    @property
+    def bucket(self) -> int: ...
+    @property
+    def trace_id(self) -> str:
+        """
+        32 hex digits.
+        """
+    @property
+    def value(self) -> float: ...
+
 class HistogramSnapshot:
     """
     A histogram: edges are upper bounds, +Inf comes after the last.
@@ -528,6 +543,11 @@ class HistogramSnapshot:
     def counts(self) -> list[int]: ...
     @property
     def edges(self) -> list[float]: ...
+    @property
+    def exemplars(self) -> list[Exemplar]:
+        """
+        At most one of each bucket, a recent one.
+        """
     @property
     def sum(self) -> float: ...
 
@@ -964,6 +984,14 @@ class Engine:
         """
         Counters of every loaded version.
         """
+    def trace(self, context: typing.Any) -> None:
+        """
+        Asks this for every request, on its caller's thread: 16 bytes of a trace's id and 8 of a span's, or None; what becomes of those that have some is told by trace_events. None: no more.
+        """
+    def trace_events(self) -> list:
+        """
+        What has ended since: trace, span, request, model, version, instance, code, role, rows of the run, and on time.monotonic_ns() when it was accepted, started (0: never) and ended.
+        """
     @property
     def is_owner_process(self) -> bool:
         """
@@ -973,6 +1001,11 @@ class Engine:
     def runtime_version(self) -> str:
         """
         ONNX Runtime's version.
+        """
+    @property
+    def trace_events_dropped(self) -> int:
+        """
+        Ends that nobody fetched in time.
         """
 
 class MetricFamily:

@@ -26,6 +26,7 @@ from ._model_table import ModelTable
 from ._process_group import ProcessGroup
 from ._runtime import find_runtime
 from ._taps import TappedModel
+from ._tracing import Tracing, tracing_for
 from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
@@ -107,12 +108,13 @@ class Engine(Control, Configurable):
         self._models = ModelTable(self._core, library, config.models)
         group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
         self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
-        self._metrics = metrics_of(self._core, self._models, self._deployments)
+        self._tracing = tracing_for(self._core, config.tracing)
+        self._metrics = metrics_of(self._core, self._models, self._deployments, self._tracing)
         self._rechecks = Rechecks(self._models, self._deployments)
         self._models.refused = self._rechecks.refused
         self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        ends = (self._deployments, self._rechecks, self._watches)
+        ends = (self._deployments, self._rechecks, self._watches, self._tracing)
         self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
             self._models.policies.of(config.trust)  # a key that cannot be had is found out now
@@ -328,7 +330,12 @@ class Engine(Control, Configurable):
 
 
 def _shut(
-    core: _core.Engine, callbacks: CallbackThread, deployments: Deployments, rechecks: Rechecks, watches: list[Watch]
+    core: _core.Engine,
+    callbacks: CallbackThread,
+    deployments: Deployments,
+    rechecks: Rechecks,
+    watches: list[Watch],
+    tracing: Tracing | None,
 ) -> None:
     if not core.is_owner_process:
         return  # a forked child at its end: whoever held the locks at the fork does not live here
@@ -340,6 +347,8 @@ def _shut(
     for watch in watches:
         watch.stop()
     rechecks.join()
+    if tracing is not None:
+        tracing.stop()
     callbacks.stop()
 
 

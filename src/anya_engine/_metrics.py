@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from ._core import MetricFamily, metric_families, metrics_text
+from ._system import Gpus, host_families, nvml
 
 if TYPE_CHECKING:
     from . import _core
     from ._deployments import Deployments
     from ._info import ModelInfo
     from ._model_table import ModelTable
+    from ._tracing import Tracing
 
 __all__ = ["Metrics", "Source", "all_metrics", "metrics_of"]
 
@@ -159,7 +161,20 @@ def build_families(runtime_version: str) -> Iterable[MetricFamily]:
     return (build,)
 
 
-def metrics_of(core: _core.Engine, table: ModelTable, deployments: Deployments) -> Metrics:
+def trace_families(tracing: Tracing | None) -> Iterable[MetricFamily]:
+    """Whether spans are made, and what was lost on the way."""
+    dropped = MetricFamily(
+        "anya_trace_events_dropped", "counter", "Traced requests that have no spans: too many at once."
+    )
+    failed = MetricFamily("anya_trace_failures", "counter", "Times that the making of spans failed.")
+    dropped.add([], 0 if tracing is None else tracing.dropped)
+    failed.add([], 0 if tracing is None else tracing.failures)
+    return dropped, failed
+
+
+def metrics_of(
+    core: _core.Engine, table: ModelTable, deployments: Deployments, tracing: Tracing | None = None
+) -> Metrics:
     """The metrics of an engine. Holds nothing of it but its core."""
     tables, rollouts = weakref.ref(table), weakref.ref(deployments)
 
@@ -169,7 +184,14 @@ def metrics_of(core: _core.Engine, table: ModelTable, deployments: Deployments) 
     def changes() -> Iterable[MetricFamily]:
         return () if (found := rollouts()) is None else rollout_families(found)
 
-    sources = {"build": lambda: build_families(core.runtime_version), "versions": versions, "rollouts": changes}
+    sources: dict[str, Source] = {
+        "build": lambda: build_families(core.runtime_version),
+        "versions": versions,
+        "rollouts": changes,
+        "traces": lambda: trace_families(tracing),
+        "psutil": host_families,
+        "nvml": Gpus(nvml).families,
+    }
     return Metrics(core, sources)
 
 

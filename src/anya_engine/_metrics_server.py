@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from . import _checks as check
 from ._core import metrics_text
 from ._metrics import Metrics, all_metrics
+from ._system import process_families
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ def start_metrics_server(port: int, engine: Engine | None = None, *, host: str =
 
 def text_of(metrics: list[Metrics], openmetrics: bool) -> bytes:
     """The metrics of several engines as one text."""
-    return metrics_text([each.core for each in metrics], [each.more() for each in metrics], openmetrics)
+    more = [each.more() for each in metrics]
+    with contextlib.suppress(ImportError):  # `anya_metrics_source_up` says it
+        more.append(list(process_families()))
+    return metrics_text([each.core for each in metrics], more, openmetrics)
 
 
 class _Server(ThreadingHTTPServer):

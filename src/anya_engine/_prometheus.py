@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from ._core import HistogramSnapshot, MetricFamily
@@ -50,7 +52,11 @@ def _histogram(family: MetricFamily) -> Metric:
     return metric
 
 
-def _buckets(snapshot: HistogramSnapshot) -> list[tuple[str, float]]:
+def _buckets(snapshot: HistogramSnapshot) -> list[Any]:
     bounds = [*(str(floatToGoString(edge)) for edge in snapshot.edges), "+Inf"]  # type: ignore[no-untyped-call]
     # The total is the last cumulative bucket of the same snapshot, so `le="+Inf"` and `_count` always agree.
-    return list(zip(bounds, accumulate(snapshot.counts), strict=True))
+    buckets: list[Any] = list(zip(bounds, accumulate(snapshot.counts), strict=True))
+    for each in reversed(snapshot.exemplars):  # the first of a bucket is the one that stays, as in the text
+        exemplar = Exemplar({"trace_id": each.trace_id}, each.value)
+        buckets[each.bucket] = (*buckets[each.bucket][:2], exemplar)
+    return buckets

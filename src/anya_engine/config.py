@@ -272,14 +272,19 @@ class EngineConfig:
         process_group: A folder that the engines of several processes name to go through rollouts together: one of
             theirs, on one machine, made where there is none. None: rollouts are each process's own.
         trust: What must hold of the origin of models whose own configuration says nothing of it; None: nothing.
+        tracing: OpenTelemetry spans for requests that are asked inside a sampled span. None: where OpenTelemetry has
+            been set up (a tracer provider is set) before the engine is made.
     """
 
     models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=FrozenMapping)
     repository: RepositoryConfig | None = None
     process_group: str | PathLike[str] | None = None
     trust: TrustConfig | None = None
+    tracing: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.tracing is not None:
+            check.boolean("tracing", self.tracing)
         check.mapping("models", self.models)
         for name, model in self.models.items():
             check.name("models", name)

@@ -40,10 +40,18 @@ enum class Dispatch : std::uint8_t {
 inline constexpr std::size_t kDispatchCount = 4;
 std::string_view dispatch_name(Dispatch dispatch) noexcept;  // "idle" and so on
 
+// An observation with the trace it belongs to.
+struct Exemplar {
+  std::size_t bucket = 0;
+  std::string trace_id;  // 32 hex digits
+  double value = 0;
+};
+
 struct HistogramSnapshot {
   std::vector<double> edges;          // upper bounds, without +Inf
   std::vector<std::uint64_t> counts;  // per bucket, not cumulative; one more than edges
   double sum = 0;
+  std::vector<Exemplar> exemplars = {};  // at most one of each bucket, a recent one
 };
 
 // What runs of a model take, as far as the engine knows: measured at load, then learned from the runs themselves.

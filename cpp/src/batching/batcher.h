@@ -121,6 +121,7 @@ class Batcher {
   void drop_dead(Instance& instance) noexcept;
   void drain_intake() REQUIRES_LOCK(scheduling_);
   void watch_delay(std::span<Request* const> batch, std::size_t left, Nanos now) noexcept REQUIRES_LOCK(scheduling_);
+  static void trace(const Request& request) noexcept;
   static void tally(const Request& request, ErrorCode code) noexcept;
   Gate::View give_back(std::size_t slot) noexcept;
   bool is_short(std::span<Request* const> requests) const noexcept;

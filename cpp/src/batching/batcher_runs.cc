@@ -63,6 +63,23 @@ void Batcher::tally(const Request& request, ErrorCode code) noexcept {
                           compute, request.batch_rows, request.cost_class, request.ended_at);
 }
 
+void Batcher::trace(const Request& request) noexcept {
+  TraceEvent event;
+  event.context = request.trace;
+  event.request_id = request.id;
+  event.model = request.trace_model;
+  event.instance = request.running_on();
+  event.code = request.status.code;
+  event.role = request.role;
+  event.batch_rows = request.batch_rows;
+  event.accepted_at = request.accepted_at;
+  event.started_at = request.started_at;
+  event.ended_at = request.ended_at;
+  request.trace_events->push(event);
+  request.batcher->counters_->traced(event.context.trace_high, event.context.trace_low,
+                                     request.ended_at - request.accepted_at);
+}
+
 // REQUIRES: the caller has won the claim. Returns the completion queue to signal, or null.
 CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_at, Nanos ended_at,
                                  std::int64_t rows) noexcept {
@@ -74,6 +91,7 @@ CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_
   if (request.watcher != nullptr) request.watcher->decided(request);
   // What a version answers from its cache says nothing of the version; what it failed at does, whatever was given.
   if (request.tally != nullptr && !request.by_other) tally(request, code);
+  if (request.trace_events != nullptr) trace(request);
   // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
   // then.
   request.batcher->counters_->ended(request.status.code, request.role, request.accepted_at, started_at, ended_at);

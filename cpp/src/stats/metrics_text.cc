@@ -86,8 +86,17 @@ void append_head(std::string& text, const MetricFamily& family, bool openmetrics
   text += '\n';
 }
 
+void append_exemplar(std::string& text, const HistogramSnapshot& histogram, std::size_t bucket) {
+  for (const Exemplar& each : histogram.exemplars) {
+    if (each.bucket != bucket) continue;
+    text += " # {trace_id=\"" + each.trace_id + "\"} ";
+    append_number(text, each.value);
+    return;
+  }
+}
+
 void append_histogram(std::string& text, const MetricFamily& family, const std::vector<std::string>& bounds,
-                      const std::string& labels, const HistogramSnapshot& histogram) {
+                      const std::string& labels, const HistogramSnapshot& histogram, bool openmetrics) {
   const std::string comma = labels.empty() ? "" : ",";
   std::uint64_t below = 0;
   for (std::size_t i = 0; i < histogram.counts.size(); ++i) {
@@ -100,6 +109,7 @@ void append_histogram(std::string& text, const MetricFamily& family, const std::
     text += i < bounds.size() ? std::string_view(bounds[i]) : std::string_view("+Inf");
     text += "\"} ";
     append_number(text, static_cast<double>(below));
+    if (openmetrics) append_exemplar(text, histogram, i);
     text += '\n';
   }
   // The total is the last bucket of the same snapshot, so le="+Inf" and _count always agree.
@@ -107,7 +117,7 @@ void append_histogram(std::string& text, const MetricFamily& family, const std::
   append_line(text, family.name, "_sum", labels, histogram.sum);
 }
 
-void append_series(std::string& text, const MetricFamily& family, std::set<std::string>& seen) {
+void append_series(std::string& text, const MetricFamily& family, std::set<std::string>& seen, bool openmetrics) {
   const std::string_view suffix = family.kind == MetricKind::kCounter ? "_total" : "";
   for (const auto& [values, value] : family.samples) {
     const auto [labels, is_new] = seen.insert(inside_braces(family.label_names, values));
@@ -120,7 +130,7 @@ void append_series(std::string& text, const MetricFamily& family, std::set<std::
       for (const double edge : histogram.edges) bounds.push_back(bound_of(edge));
     }
     const auto [labels, is_new] = seen.insert(inside_braces(family.label_names, values));
-    if (is_new) append_histogram(text, family, bounds, *labels, histogram);
+    if (is_new) append_histogram(text, family, bounds, *labels, histogram, openmetrics);
   }
 }
 
@@ -136,7 +146,7 @@ std::string metrics_text(std::span<const std::vector<MetricFamily>> parts, bool 
       std::set<std::string> seen;
       for (const auto& other : parts) {
         for (const MetricFamily& same : other) {
-          if (same.name == family.name) append_series(text, same, seen);
+          if (same.name == family.name) append_series(text, same, seen, openmetrics);
         }
       }
     }

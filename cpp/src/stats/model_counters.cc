@@ -2,7 +2,9 @@
 #include "stats/model_counters.h"
 
 #include <algorithm>
+#include <cinttypes>
 #include <cmath>
+#include <cstdio>
 #include <utility>
 
 namespace anya {
@@ -39,6 +41,7 @@ void add(HistogramSnapshot& sum, const HistogramSnapshot& more) {
   }
   add_each(sum.counts, more.counts);
   sum.sum += more.sum;
+  sum.exemplars.insert(sum.exemplars.end(), more.exemplars.begin(), more.exemplars.end());
 }
 
 }  // namespace
@@ -117,6 +120,11 @@ void ModelCounters::ended(ErrorCode code, Role role, Nanos accepted_at, Nanos st
   observe(mine.request, ended_at - accepted_at);
   // Release: a reader that sees this end also sees the acceptance, which came before it.
   mine.ended[static_cast<std::size_t>(role)][static_cast<std::size_t>(code)].fetch_add(1, std::memory_order_release);
+}
+
+void ModelCounters::traced(std::uint64_t trace_high, std::uint64_t trace_low, Nanos duration) noexcept {
+  const std::uint64_t nanos = positive(duration);
+  exemplars_[bucket_of(kDurationNanos, nanos)].put({trace_high, trace_low, nanos});
 }
 
 void ModelCounters::ran(std::int64_t rows) noexcept {
@@ -201,6 +209,13 @@ void ModelCounters::read(ModelStats& stats) const {
     one.queue.add_to(stats.queue_duration, 1e-9);
     one.compute.add_to(stats.compute_duration, 1e-9);
     one.batch.add_to(stats.batch_size, 1);
+  }
+  for (std::size_t bucket = 0; bucket < exemplars_.size(); ++bucket) {
+    const auto seen = exemplars_[bucket].get();
+    if (!seen) continue;
+    char hex[33];
+    std::snprintf(hex, sizeof(hex), "%016" PRIx64 "%016" PRIx64, seen->trace_high, seen->trace_low);
+    stats.request_duration.exemplars.push_back({bucket, hex, static_cast<double>(seen->value) * 1e-9});
   }
   stats.in_flight = stats.accepted - all_ended;
   std::uint64_t queued = 0;

@@ -10,6 +10,7 @@
 
 #include "anya/clock.h"
 #include "anya/stats.h"
+#include "stats/exemplar.h"
 #include "stats/histogram.h"
 #include "stats/prediction.h"
 
@@ -33,6 +34,8 @@ class ModelCounters {
   }
   // The one outcome of an accepted request. `started_at` 0: it never ran.
   void ended(ErrorCode code, Role role, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept;
+  // One that belongs to a trace, before it has ended.
+  void traced(std::uint64_t trace_high, std::uint64_t trace_low, Nanos duration) noexcept;
   void dispatched(Dispatch why) noexcept {
     shard().dispatches[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
   }
@@ -88,7 +91,8 @@ class ModelCounters {
     return shards_[((address >> 12U) * 0x9E3779B97F4A7C15U) >> 61U];
   }
 
-  const std::shared_ptr<void> owner_;  // of the memory
+  std::array<ExemplarSlot, kDurationEdges.size() + 1> exemplars_;  // by bucket of the request's duration
+  const std::shared_ptr<void> owner_;                              // of the memory
   Shard* const shards_;
 };
 

@@ -57,6 +57,7 @@ void Request::reset() noexcept {
   tally = nullptr;
   tally_arm = 0;
   role = Role::kStable;
+  trace_events = nullptr;
   rows = 0;
   signature = 0;
   cost_class = 0;
