@@ -82,7 +82,8 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Compare with other tools that speak our formats: signatures against `model_signing`, both ways."""
+    """Compare with tools that speak our formats: signatures with `model_signing`, metrics with Prometheus itself."""
+    debian(session, "prometheus", "promtool")
     install(session, "test")
     # It brings some 35 packages, which must not decide what ours are: an environment of its own.
     tools = BUILD / "peers" / "bin"

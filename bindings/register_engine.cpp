@@ -14,7 +14,8 @@ namespace {
 
 std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, const std::string& version,
                               const py::object& source, const ModelOptions& options, const py::object& read_schema,
-                              std::optional<std::shared_ptr<Trust>> trust, const py::object& on_verdict) {
+                              std::optional<std::shared_ptr<Trust>> trust, const py::object& on_verdict,
+                              const py::object& counters) {
   PyEngine& engine = self.cast<PyEngine&>();
   ModelSource from;
   if (py::isinstance<py::bytes>(source)) {
@@ -33,6 +34,10 @@ std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, c
     };
   }
   with.trust = trust ? *trust : nullptr;
+  if (!counters.is_none()) {
+    const auto [bytes, owner] = hold_buffer(counters);
+    with.counters = {bytes, owner};
+  }
   if (!on_verdict.is_none()) {
     with.on_verdict = [&on_verdict](const TrustVerdict& verdict) {
       py::gil_scoped_acquire acquire;
@@ -66,10 +71,12 @@ void register_engine(py::module_& module) {
            py::arg("library"), "Opens the ONNX Runtime library at this absolute path.")
       .def("load", &load, py::arg("name"), py::arg("version"), py::arg("source"), py::arg("options"),
            py::arg("read_schema") = py::none(), py::arg("trust") = py::none(), py::arg("on_verdict") = py::none(),
+           py::arg("counters") = py::none(),
            "Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified "
            "bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once "
            "what was "
-           "decided: code, digest, signer, whether it is deprecated. Blocks with the GIL released.")
+           "decided: code, digest, signer, whether it is deprecated. `counters`: writable memory of counters_size() "
+           "bytes, aligned to 64, to count in. Blocks with the GIL released.")
       .def(
           "close", [](PyEngine& self) { self.engine->close(); }, py::call_guard<py::gil_scoped_release>(),
           "Drains everything; refuses what comes after. Idempotent. Blocks.")
@@ -86,7 +93,7 @@ void register_engine(py::module_& module) {
       .def(
           "trace_events",
           [](PyEngine& self) {
-            py::list events;
+            py::typing::List<py::tuple> events;
             TraceEvent event;
             while (py::len(events) < TraceEvents::kCapacity && self.trace_events.pop(event)) {
               const std::string_view code = code_name(event.code);

@@ -56,7 +56,7 @@ PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os"), ("repository", "os"), ("
 PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
-    *("_core_rules", "_trust", "_signing", "_metrics", "_metrics_server", "_system"),
+    *("_core_rules", "_trust", "_signing", "_metrics", "_metrics_server", "_shared_counts", "_system"),
     *("_callbacks", "_control", "_shadow", "_taps", "_comparison", "_recorded"),
     *("_canary", "_deployments", "_rollout_book"),
 }

@@ -9,6 +9,7 @@ import collections.abc
 import typing
 
 import numpy
+import typing_extensions
 
 __all__: list[str] = [
     "AsyncCall",
@@ -45,6 +46,8 @@ __all__: list[str] = [
     "TrustOptions",
     "TrustRegistry",
     "add_signatures",
+    "counters_layout",
+    "counters_size",
     "drive",
     "error_codes",
     "generate_key",
@@ -57,6 +60,7 @@ __all__: list[str] = [
     "sign_model",
     "sign_registry",
     "sign_statement",
+    "stats_of_counters",
     "verify_model",
     "write_file",
 ]
@@ -976,9 +980,10 @@ class Engine:
         read_schema: typing.Any = None,
         trust: Trust | None = None,
         on_verdict: typing.Any = None,
+        counters: typing.Any = None,
     ) -> Model:
         """
-        Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once what was decided: code, digest, signer, whether it is deprecated. Blocks with the GIL released.
+        Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once what was decided: code, digest, signer, whether it is deprecated. `counters`: writable memory of counters_size() bytes, aligned to 64, to count in. Blocks with the GIL released.
         """
     def stats(self) -> list[ModelStats]:
         """
@@ -1183,6 +1188,16 @@ def add_signatures(content: bytes, keys: collections.abc.Sequence[tuple[str, str
     The same registry file with more signatures.
     """
 
+def counters_layout() -> str:
+    """
+    What the words among them mean: processes with unlike layouts cannot be summed.
+    """
+
+def counters_size() -> int:
+    """
+    Bytes of the counters of a version.
+    """
+
 def drive(
     model: typing.Any,
     questions: list[typing.Any],
@@ -1225,13 +1240,16 @@ def key_position(key: typing.Any, salt: int) -> float:
     Where a routing key lies in [0, 1): evenly spread, the same in every process, another for another salt.
     """
 
-def metric_families(engines: collections.abc.Sequence[Engine]) -> list[MetricFamily]:
+def metric_families(
+    engines: collections.abc.Sequence[Engine], stats: collections.abc.Sequence[ModelStats] = []
+) -> list[MetricFamily]:
     """
     What the engines have counted, equal versions summed: the table that every scrape is of.
     """
 
 def metrics_text(
     engines: collections.abc.Sequence[Engine],
+    stats: collections.abc.Sequence[ModelStats],
     more: collections.abc.Sequence[collections.abc.Sequence[MetricFamily]],
     openmetrics: bool,
 ) -> bytes:
@@ -1259,6 +1277,20 @@ def sign_registry(payload: bytes, keys: collections.abc.Sequence[tuple[str, str]
 def sign_statement(statement: bytes, key: str, password: str) -> str:
     """
     The signature file over any statement, well-formed or not.
+    """
+
+def stats_of_counters(
+    name: str,
+    version: str,
+    everything: typing_extensions.Buffer,
+    alive: typing_extensions.Buffer,
+    instances: typing.SupportsInt | typing.SupportsIndex,
+    max_queue_size: typing.SupportsInt | typing.SupportsIndex,
+    memory_bytes: typing.SupportsInt | typing.SupportsIndex,
+    classes: collections.abc.Sequence[str] | None,
+) -> ModelStats:
+    """
+    What counters say: counts of everything, gauges of what is alive.
     """
 
 def verify_model(path: str, keys: collections.abc.Sequence[str]) -> dict[str, typing.Any]:

@@ -25,6 +25,7 @@ from ._metrics import metrics_of
 from ._model_table import ModelTable
 from ._process_group import ProcessGroup
 from ._runtime import find_runtime
+from ._shared_counts import SharedCounts
 from ._taps import TappedModel
 from ._tracing import Tracing, tracing_for
 from ._trust import Rechecks
@@ -105,16 +106,18 @@ class Engine(Control, Configurable):
         self._callbacks = CallbackThread(self._core)
         self._closed = False
         self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
-        self._models = ModelTable(self._core, library, config.models)
+        folder = config.metrics_directory
+        self._counts = None if folder is None else SharedCounts(fspath(folder))
+        self._models = ModelTable(self._core, library, config.models, self._counts)
         group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
         self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
         self._tracing = tracing_for(self._core, config.tracing)
-        self._metrics = metrics_of(self._core, self._models, self._deployments, self._tracing)
+        self._metrics = metrics_of(self._core, self._models, self._deployments, self._tracing, self._counts)
         self._rechecks = Rechecks(self._models, self._deployments)
         self._models.refused = self._rechecks.refused
         self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        ends = (self._deployments, self._rechecks, self._watches, self._tracing)
+        ends = (self._deployments, self._rechecks, self._watches, self._tracing, self._counts)
         self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
             self._models.policies.of(config.trust)  # a key that cannot be had is found out now
@@ -336,6 +339,7 @@ def _shut(
     rechecks: Rechecks,
     watches: list[Watch],
     tracing: Tracing | None,
+    counts: SharedCounts | None,
 ) -> None:
     if not core.is_owner_process:
         return  # a forked child at its end: whoever held the locks at the fork does not live here
@@ -349,6 +353,8 @@ def _shut(
     rechecks.join()
     if tracing is not None:
         tracing.stop()
+    if counts is not None:
+        counts.close()
     callbacks.stop()
 
 

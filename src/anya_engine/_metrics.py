@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from ._core import MetricFamily, metric_families, metrics_text
+from ._shared_counts import SharedCounts, totals_in
 from ._system import Gpus, host_families, nvml
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ._model_table import ModelTable
     from ._tracing import Tracing
 
-__all__ = ["Metrics", "Source", "all_metrics", "metrics_of"]
+__all__ = ["Metrics", "Source", "all_metrics", "metrics_of", "text_of"]
 
 _log = logging.getLogger("anya_engine")
 
@@ -49,19 +50,22 @@ PATIENCE = 0.25
 class Metrics:
     """Everything that a scrape of one engine says. Thread-safe; costs requests nothing."""
 
-    def __init__(self, core: _core.Engine, sources: Mapping[str, Source]) -> None:
+    def __init__(self, core: _core.Engine, sources: Mapping[str, Source], folder: str | None = None) -> None:
         self.core = core
+        self.folder = folder  # where several processes count
         self._sources = dict(sources)
         self._down: dict[str, str] = {}  # what was last logged of a source that failed
         _everybody.add(self)
 
     def families(self) -> list[MetricFamily]:
         """Every family, of one snapshot of each version's counters."""
+        if self.folder is not None:
+            return [*metric_families([], totals_in(self.folder)), *self.more()]
         return [*metric_families([self.core]), *self.more()]
 
     def text(self, *, openmetrics: bool = False) -> bytes:
         """The same as text, written by the core."""
-        return metrics_text([self.core], [self.more()], openmetrics)
+        return text_of([self], openmetrics)
 
     def more(self) -> list[MetricFamily]:
         """The families that are not the core's."""
@@ -89,6 +93,14 @@ class Metrics:
 # Of the engines that live in this process: what `start_metrics_server` serves when it is not told whose. Nothing else
 # looks here, and nobody lives longer for being here.
 _everybody: weakref.WeakSet[Metrics] = weakref.WeakSet()
+
+
+def text_of(metrics: list[Metrics], openmetrics: bool, more: Iterable[MetricFamily] = ()) -> bytes:
+    """The metrics of several engines as one text; those that count in one folder are that folder's."""
+    cores = [each.core for each in metrics if each.folder is None]
+    folders = dict.fromkeys(each.folder for each in metrics if each.folder is not None)
+    stats = [each for folder in folders for each in totals_in(folder)]
+    return metrics_text(cores, stats, [*(each.more() for each in metrics), list(more)], openmetrics)
 
 
 def all_metrics() -> list[Metrics]:
@@ -163,9 +175,7 @@ def build_families(runtime_version: str) -> Iterable[MetricFamily]:
 
 def trace_families(tracing: Tracing | None) -> Iterable[MetricFamily]:
     """Whether spans are made, and what was lost on the way."""
-    dropped = MetricFamily(
-        "anya_trace_events_dropped", "counter", "Traced requests that have no spans: too many at once."
-    )
+    dropped = MetricFamily("anya_trace_events_dropped", "counter", "Traced requests without spans: too many at once.")
     failed = MetricFamily("anya_trace_failures", "counter", "Times that the making of spans failed.")
     dropped.add([], 0 if tracing is None else tracing.dropped)
     failed.add([], 0 if tracing is None else tracing.failures)
@@ -173,7 +183,11 @@ def trace_families(tracing: Tracing | None) -> Iterable[MetricFamily]:
 
 
 def metrics_of(
-    core: _core.Engine, table: ModelTable, deployments: Deployments, tracing: Tracing | None = None
+    core: _core.Engine,
+    table: ModelTable,
+    deployments: Deployments,
+    tracing: Tracing | None = None,
+    counts: SharedCounts | None = None,
 ) -> Metrics:
     """The metrics of an engine. Holds nothing of it but its core."""
     tables, rollouts = weakref.ref(table), weakref.ref(deployments)
@@ -192,7 +206,7 @@ def metrics_of(
         "psutil": host_families,
         "nvml": Gpus(nvml).families,
     }
-    return Metrics(core, sources)
+    return Metrics(core, sources, None if counts is None else counts.folder)
 
 
 def _counted(words: Iterable[str]) -> str:

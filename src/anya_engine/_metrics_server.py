@@ -7,20 +7,21 @@ import contextlib
 import logging
 import threading
 import weakref
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from . import _checks as check
-from ._core import metrics_text
-from ._metrics import Metrics, all_metrics
+from ._core import MetricFamily
+from ._metrics import all_metrics, text_of
 from ._system import process_families
 from .errors import ConfigError
 
 if TYPE_CHECKING:
     from ._engine import Engine
 
-__all__ = ["MetricsServer", "start_metrics_server"]
+__all__ = ["MetricsServer", "serve", "start_metrics_server"]
 
 _log = logging.getLogger("anya_engine")
 
@@ -74,12 +75,21 @@ def start_metrics_server(port: int, engine: Engine | None = None, *, host: str =
     Raises:
         ConfigError: The port is taken, or may not be had.
     """
-    number = check.integer("port", port, 0, 65535)
     found = None if engine is None else weakref.ref(engine._metrics)
 
     def text(openmetrics: bool) -> bytes:
         one = None if found is None else found()
-        return text_of(all_metrics() if found is None else [one] if one is not None else [], openmetrics)
+        process: Iterable[MetricFamily] = ()
+        with contextlib.suppress(ImportError):  # `anya_metrics_source_up` says it
+            process = process_families()
+        return text_of(all_metrics() if found is None else [one] if one is not None else [], openmetrics, process)
+
+    return serve(text, port, host)
+
+
+def serve(text: Callable[[bool], bytes], port: int, host: str) -> MetricsServer:
+    """Serve what `text` gives, told whether it is to be OpenMetrics. Raises as `start_metrics_server`."""
+    number = check.integer("port", port, 0, 65535)
 
     class Handler(_Handler):
         write = staticmethod(text)
@@ -96,14 +106,6 @@ def start_metrics_server(port: int, engine: Engine | None = None, *, host: str =
     running = MetricsServer(server)
     _log.info("metrics url=%s", running.url)
     return running
-
-
-def text_of(metrics: list[Metrics], openmetrics: bool) -> bytes:
-    """The metrics of several engines as one text."""
-    more = [each.more() for each in metrics]
-    with contextlib.suppress(ImportError):  # `anya_metrics_source_up` says it
-        more.append(list(process_families()))
-    return metrics_text([each.core for each in metrics], more, openmetrics)
 
 
 class _Server(ThreadingHTTPServer):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from os import PathLike, fspath
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import _checks as check
 from . import _core
@@ -26,6 +26,7 @@ from ._repository import full
 from ._retire import PATIENCE, retire
 from ._routing import Split
 from ._runtime import RuntimeLibrary
+from ._shared_counts import SharedCounts
 from ._state import Entry, Key
 from ._taps import Tap, Tapped, TappedModel
 from ._trust import Policies, audit
@@ -52,7 +53,14 @@ class ModelTable(PlannedTable):
         loaded_at: When each came in, in seconds since the epoch.
     """
 
-    def __init__(self, core: _core.Engine, library: RuntimeLibrary, configs: Mapping[str, ModelConfig]) -> None:
+    def __init__(
+        self,
+        core: _core.Engine,
+        library: RuntimeLibrary,
+        configs: Mapping[str, ModelConfig],
+        counts: SharedCounts | None = None,
+    ) -> None:
+        self._counts = counts  # where versions count, for other processes to read
         self._core = core
         self._library = library
         self._last_configs: dict[str, ModelConfig] = {}
@@ -106,9 +114,36 @@ class ModelTable(PlannedTable):
         read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
         policy = self.policies.of(config.trust)
         options = core_options(config)
-        model = self._core.load(*key, source, options, read_schema, policy, audit(key, config.trust))
+        verdict = audit(key, config.trust)
+        if self._counts is None:
+            model = self._core.load(*key, source, options, read_schema, policy, verdict)
+        else:
+            model = self._load_counted(self._counts, key, config, (source, options, read_schema, policy, verdict))
         if isinstance(source, str):
             self._warm_up(model, source)
+        return model
+
+    def _load_counted(self, counts: SharedCounts, key: Key, config: ModelConfig, how: tuple[Any, ...]) -> _core.Model:
+        number, memory = counts.new()
+        try:
+            model = self._core.load(*key, *how, memory)
+        except BaseException:
+            counts.forget(number, unused=True)
+            raise
+        weakref.finalize(model, counts.forget, number)
+        facts = model.info()
+        watched = config.predictions
+        counts.describe(
+            memory,
+            {
+                "name": key[0],
+                "version": key[1],
+                "instances": facts["instances"],
+                "max_queue_size": config.batching.max_queue_size,
+                "memory": facts["memory_bytes"],
+                "classes": None if watched is None else list(watched.classes or ()),
+            },
+        )
         return model
 
     def announce(self, key: Key, model: _core.Model) -> ModelInfo:

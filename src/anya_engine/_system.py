@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine does: process and host by psutil, GPUs by NVIDIA's management library. Each is there or says why not.
+"""What the machine does: process and host by psutil, GPUs by NVIDIA's library. Each is there or says why not.
 
 Raises what its library raises: `Metrics` turns that into `anya_metrics_source_up` 0 and one log record.
 """
@@ -41,6 +41,7 @@ def host_families() -> Iterable[MetricFamily]:
 def process_families() -> Iterable[MetricFamily]:
     """This process, by the names of prometheus_client's own process collector: for an endpoint that has none."""
     process = _psutil().Process()
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     with process.oneshot():
         times, memory = process.cpu_times(), process.memory_info()
         facts = [
@@ -48,12 +49,7 @@ def process_families() -> Iterable[MetricFamily]:
             ("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", memory.rss),
             ("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", memory.vms),
             ("process_open_fds", "gauge", "Number of open file descriptors.", process.num_fds()),
-            (
-                "process_max_fds",
-                "gauge",
-                "Maximum number of open file descriptors.",
-                resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-            ),
+            ("process_max_fds", "gauge", "Maximum number of open file descriptors.", most_files),
             ("process_start_time_seconds", "gauge", "Start time of the process, Unix time.", process.create_time()),
             ("process_threads", "gauge", "Threads of the process.", process.num_threads()),
         ]

@@ -115,7 +115,7 @@ class Tracing:
             kept = [each for each in ended if each.run() == newest and each not in kept]
             try:
                 self.tell([each for each in ended if each not in kept])
-            except Exception:  # an exporter's; the next ones may go well
+            except Exception:  # noqa: BLE001  # an exporter's; the next ones may go well
                 self.failures += 1
                 _log.exception("spans could not be made")
             if last:
@@ -146,10 +146,10 @@ class Tracing:
             whole.end(each.ended + offset)
         for members in runs.values():
             one = members[0][0]
-            facts = {"anya.model": one.model, "anya.version": one.version, "anya.batch_rows": one.rows}
+            shared: dict[str, Any] = {"anya.model": one.model, "anya.version": one.version, "anya.batch_rows": one.rows}
             links = [api.Link(context) for _, context in members]
             batch = self._tracer.start_span(
-                "anya.batch", context=_nowhere(), start_time=one.started + offset, attributes=facts, links=links
+                "anya.batch", context=_nowhere(), start_time=one.started + offset, attributes=shared, links=links
             )
             batch.end(one.ended + offset)
 

@@ -272,6 +272,9 @@ class EngineConfig:
         process_group: A folder that the engines of several processes name to go through rollouts together: one of
             theirs, on one machine, made where there is none. None: rollouts are each process's own.
         trust: What must hold of the origin of models whose own configuration says nothing of it; None: nothing.
+        metrics_directory: A folder that the engines of several processes name to be scraped as one: whoever answers
+            gives the sums of all, dead workers included. Theirs alone, on one machine, made where there is none.
+            None: each process answers for itself.
         tracing: OpenTelemetry spans for requests that are asked inside a sampled span. None: where OpenTelemetry has
             been set up (a tracer provider is set) before the engine is made.
     """
@@ -280,6 +283,7 @@ class EngineConfig:
     repository: RepositoryConfig | None = None
     process_group: str | PathLike[str] | None = None
     trust: TrustConfig | None = None
+    metrics_directory: str | PathLike[str] | None = None
     tracing: bool | None = None
 
     def __post_init__(self) -> None:
@@ -295,8 +299,9 @@ class EngineConfig:
         _set(self, "models", FrozenMapping(self.models))
         if self.repository is not None:
             check.instance("repository", self.repository, RepositoryConfig)
-        if self.process_group is not None:
-            _set(self, "process_group", check.path("process_group", self.process_group))
+        for field in ("process_group", "metrics_directory"):
+            if getattr(self, field) is not None:
+                _set(self, field, check.path(field, getattr(self, field)))
         if self.trust is not None:
             check.instance("trust", self.trust, TrustConfig)
 
@@ -330,9 +335,13 @@ class EngineConfig:
         repository = config.repository
         if repository is not None:
             repository = dataclasses.replace(repository, path=str(folder / fspath(repository.path)))
-        group = None if config.process_group is None else str(folder / fspath(config.process_group))
+        shared = {
+            field: str(folder / fspath(path))
+            for field in ("process_group", "metrics_directory")
+            if (path := getattr(config, field)) is not None
+        }
         trust = None if config.trust is None else config.trust.anchored(folder)
-        return dataclasses.replace(config, models=models, repository=repository, process_group=group, trust=trust)
+        return dataclasses.replace(config, models=models, repository=repository, trust=trust, **shared)
 
     def to_toml(self) -> str:
         """The file that `from_toml` reads as this configuration; what has its default is left out."""

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -128,6 +130,10 @@ struct ModelStats {
   CacheStats cache;                                                // all zero: there is none
   std::vector<TensorCount> tensors;  // inputs, then outputs, in schema order; those that have rules for values
 };
+
+// What counters in somebody's memory (CounterMemory, ModelOptions) say: the counting fields, with queue depth and busy
+// instances by the counts. `classes` null: predictions are not looked at. Throws Error(kConfigError): it is too small.
+ModelStats stats_in(std::span<const std::byte> memory, const std::vector<std::string>* classes);
 
 // Adds the counts and gauges of `more` to those of `sum`; name, version, run_times and tensors stay as they are.
 void add(ModelStats& sum, const ModelStats& more);

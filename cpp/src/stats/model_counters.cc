@@ -5,6 +5,7 @@
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <utility>
 
 namespace anya {
@@ -105,6 +106,11 @@ ModelCounters::ModelCounters(std::span<std::byte> memory, std::shared_ptr<void> 
     throw Error(ErrorCode::kConfigError, "a version's counters need " + std::to_string(bytes()) +
                                              " bytes, aligned to 64; they were given " + std::to_string(memory.size()));
   }
+}
+
+void ModelCounters::become(std::span<const std::byte> words) noexcept {
+  // They are words and nothing else, and nobody counts here yet.
+  std::memcpy(static_cast<void*>(shards_), words.data(), std::min(words.size(), bytes()));
 }
 
 void ModelCounters::ended(ErrorCode code, Role role, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept {
@@ -240,6 +246,21 @@ std::uint64_t ModelCounters::in_flight() const noexcept {
   }
   for (std::size_t i = 0; i < kShards; ++i) accepted += shards_[i].accepted.load(std::memory_order_relaxed);
   return accepted - ended;
+}
+
+ModelStats stats_in(std::span<const std::byte> memory, const std::vector<std::string>* classes) {
+  const std::size_t size = ModelCounters::bytes();
+  if (memory.size() < 2 * size) throw Error(ErrorCode::kConfigError, "the memory is too small for counters");
+  ModelStats sum;
+  for (const std::size_t part : {std::size_t{0}, size}) {
+    ModelCounters counters;
+    counters.become(memory.subspan(part, size));
+    ModelStats stats;
+    counters.read(stats);
+    if (classes != nullptr) counters.read_predictions(stats, *classes);
+    add(sum, stats);
+  }
+  return sum;
 }
 
 }  // namespace anya

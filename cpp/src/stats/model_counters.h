@@ -28,6 +28,9 @@ class ModelCounters {
   // too small or not aligned.
   ModelCounters(std::span<std::byte> memory, std::shared_ptr<void> owner);
 
+  // Takes over counts that were copied from somewhere. REQUIRES: nobody else uses it yet.
+  void become(std::span<const std::byte> words) noexcept;
+
   void accepted(std::uint64_t count) noexcept { shard().accepted.fetch_add(count, std::memory_order_relaxed); }
   void refused(ErrorCode code, std::uint64_t count = 1) noexcept {
     shard().refused[static_cast<std::size_t>(code)].fetch_add(count, std::memory_order_relaxed);

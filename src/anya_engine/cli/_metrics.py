@@ -7,18 +7,25 @@ import argparse
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from os import fspath
+from pathlib import Path
 
+from .._core import MetricFamily, metric_families, metrics_text
 from .._engine import Engine
-from .._metrics_server import start_metrics_server
+from .._metrics_server import serve
+from .._shared_counts import totals_in
+from ..config import EngineConfig
 from ._parser import integer
-from ._text import print_json
+from ._text import CliError, print_json
 
 __all__ = ["DESCRIPTION", "EPILOG", "SUMMARY", "add_to", "run"]
 
 SUMMARY = "show or serve the metrics of a configuration"
 DESCRIPTION = (
-    "Load what a configuration names and print its metrics as Prometheus would scrape them: names, labels, what is "
-    "loaded. With --port, serve them until interrupted."
+    "Print metrics as Prometheus would scrape them; with --port, serve them until interrupted. Where the configuration "
+    "has a metrics_directory: what the processes that share it have counted, without loading anything. Else: those of "
+    "an engine that has loaded the configuration and has not been asked anything yet."
 )
 EPILOG = """\
 example:
@@ -40,19 +47,36 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> bool:
     """Print or serve."""
-    with Engine.from_file(arguments.config) as engine:
-        if arguments.port is not None:
-            with start_metrics_server(arguments.port, engine, host=arguments.host) as server:
-                print(f"serving {server.url}; interrupt to stop", flush=True)
-                _until_told()
-        elif arguments.json:
-            print_json({"families": [_facts(each) for each in engine._metrics.families()]})
-        else:
-            sys.stdout.write(engine.metrics_text(openmetrics=arguments.openmetrics).decode())
+    config = EngineConfig.from_toml(arguments.config)
+    if config.metrics_directory is None:
+        with Engine.from_file(arguments.config) as engine:
+            _show(arguments, engine.metrics_text, engine._metrics.families)
+    else:
+        folder = fspath(config.metrics_directory)
+        if not Path(folder).is_dir():
+            raise CliError(f"{folder} is not there: no process counts in it yet")
+
+        def text(*, openmetrics: bool) -> bytes:
+            return metrics_text([], totals_in(folder), [], openmetrics)
+
+        _show(arguments, text, lambda: metric_families([], totals_in(folder)))
     return True
 
 
-def _facts(family: object) -> dict[str, object]:
+def _show(
+    arguments: argparse.Namespace, text: Callable[..., bytes], families: Callable[[], list[MetricFamily]]
+) -> None:
+    if arguments.port is not None:
+        with serve(lambda openmetrics: text(openmetrics=openmetrics), arguments.port, arguments.host) as server:
+            print(f"serving {server.url}; interrupt to stop", flush=True)
+            _until_told()
+    elif arguments.json:
+        print_json({"families": [_facts(each) for each in families()]})
+    else:
+        sys.stdout.write(text(openmetrics=arguments.openmetrics).decode())
+
+
+def _facts(family: MetricFamily) -> dict[str, object]:
     return {name: getattr(family, name) for name in ("name", "kind", "help", "label_names", "samples")}
 
 
