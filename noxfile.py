@@ -82,8 +82,9 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Hand our files to the programs they are for: signatures to `model_signing` and back, reports to a browser."""
+    """Hand our files to the programs they are for: `model_signing`, a browser, Prometheus itself."""
     debian(session, "chromium", "chromium")
+    debian(session, "prometheus", "promtool")
     install(session, "test")
     # It brings some 35 packages, which must not decide what ours are: an environment of its own.
     tools = BUILD / "peers" / "bin"

@@ -20,6 +20,11 @@ void register_options(py::module_& module);
 void register_trust(py::module_& module);
 void register_stats(py::module_& module);
 void register_drift(py::module_& module);  // before the model, which is watched by a plan
+// Memory of Python's, writable, that stays where it is as long as somebody has this. GIL held; the last may let go of
+// it without.
+std::pair<std::span<std::byte>, std::shared_ptr<void>> hold_buffer(const py::object& memory);
+
+void register_metrics(py::module_& module);
 void register_model(py::module_& module);  // before the engine, whose signatures name it
 void register_cache(py::module_& module);
 void register_rollout(py::module_& module);  // before the model, which counts for one

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, module) {
   anya::python::register_drift(module);
   anya::python::register_model(module);
   anya::python::register_engine(module);
+  anya::python::register_metrics(module);
   anya::python::register_future(module);
   anya::python::register_event_loop(module);
   anya::python::register_driver(module);

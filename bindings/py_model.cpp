@@ -247,10 +247,37 @@ PyObject* copy_outputs(const PyRequest& request) {
 
 }  // namespace
 
+namespace {
+
+// Asks whether the caller stands in a trace. Whoever cannot answer that is not traced.
+void read_trace(const PyModel& model, PyRequest& request) {
+  PyObject* const context = PyObject_CallNoArgs(model.owner.trace_context.ptr());
+  if (context == nullptr) {
+    PyErr_Clear();
+    return;
+  }
+  if (PyBytes_Check(context) && PyBytes_GET_SIZE(context) == 24) {
+    const char* const bytes = PyBytes_AS_STRING(context);
+    const auto word = [bytes](std::size_t at) {
+      std::uint64_t big_endian = 0;
+      std::memcpy(&big_endian, bytes + at, sizeof(big_endian));
+      return __builtin_bswap64(big_endian);
+    };
+    request.trace = {word(0), word(8), word(16)};
+    request.trace_model = model.trace_model;
+    request.trace_events = &model.owner.trace_events;
+  }
+  Py_DECREF(context);
+}
+
+}  // namespace
+
 PyModel::PyModel(py::object engine_object, std::shared_ptr<Model> loaded)
     : engine(std::move(engine_object)),
-      pool(engine.cast<PyEngine&>().pool),
+      owner(engine.cast<PyEngine&>()),
+      pool(owner.pool),
       model(std::move(loaded)),
+      trace_model(owner.trace_events.number_of(model->info().name, model->info().version)),
       has_cache(model->has_cache()) {
   for (const TensorSpec& spec : model->schema().inputs) {
     input_names.push_back(interned(spec.name));
@@ -286,6 +313,8 @@ PyRequest* make_request(PyObject* self, PyModel& model, PyObject* const* argumen
   request->model = &model;
   request->tally = model.tally.get();
   request->tally_arm = model.tally_arm;
+  request->role = caching == Model::Caching::kBypass ? Role::kShadow : model.role;  // copies alone go past the cache
+  if (model.owner.trace_context) read_trace(model, *request);
   request->hold(Py_NewRef(self));
   const auto prepare = [&] {
     if (!read_terms(model, *request, arguments[2], arguments[3], arguments[4], arguments[5])) return false;

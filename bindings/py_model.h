@@ -8,6 +8,7 @@
 #include "anya/engine.h"
 #include "anya/model.h"
 #include "anya/rollout_tally.h"
+#include "anya/trace_events.h"
 #include "bindings.h"
 #include "py_request.h"
 
@@ -23,6 +24,8 @@ struct PyEngine {
   PyEngine(const PyEngine&) = delete;
   PyEngine& operator=(const PyEngine&) = delete;
 
+  TraceEvents trace_events;
+  py::object trace_context;  // of the caller, 24 bytes or None; null: nobody traces
   RequestPool pool;
   std::unique_ptr<Engine> engine;
 };
@@ -34,8 +37,10 @@ struct PyModel {
   ~PyModel();  // GIL held; the last to let go of a version frees it without
 
   py::object engine;  // keeps the pool alive
+  PyEngine& owner;
   RequestPool& pool;
   std::shared_ptr<Model> model;
+  std::uint32_t trace_model;       // its number in owner.trace_events
   std::shared_ptr<Model> twin_of;  // null: it is no twin
   bool has_cache;
   Model::Caching caching = Model::Caching::kUse;  // of what is asked through this object
@@ -46,6 +51,7 @@ struct PyModel {
   std::shared_ptr<RolloutTally> tally;            // counts what is asked through this object; null: nobody does
   std::uint8_t tally_arm = 0;
   std::uint64_t turned_away = 0;  // protected by the GIL
+  Role role = Role::kStable;      // of the version, to what is asked through this object
 };
 
 // The arguments of every way to ask, in the order in which the package passes them:

@@ -14,7 +14,8 @@ namespace {
 
 std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, const std::string& version,
                               const py::object& source, const ModelOptions& options, const py::object& read_schema,
-                              std::optional<std::shared_ptr<Trust>> trust, const py::object& on_verdict) {
+                              std::optional<std::shared_ptr<Trust>> trust, const py::object& on_verdict,
+                              const py::object& counters) {
   PyEngine& engine = self.cast<PyEngine&>();
   ModelSource from;
   if (py::isinstance<py::bytes>(source)) {
@@ -33,6 +34,10 @@ std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, c
     };
   }
   with.trust = trust ? *trust : nullptr;
+  if (!counters.is_none()) {
+    const auto [bytes, owner] = hold_buffer(counters);
+    with.counters = {bytes, owner};
+  }
   if (!on_verdict.is_none()) {
     with.on_verdict = [&on_verdict](const TrustVerdict& verdict) {
       py::gil_scoped_acquire acquire;
@@ -66,15 +71,47 @@ void register_engine(py::module_& module) {
            py::arg("library"), "Opens the ONNX Runtime library at this absolute path.")
       .def("load", &load, py::arg("name"), py::arg("version"), py::arg("source"), py::arg("options"),
            py::arg("read_schema") = py::none(), py::arg("trust") = py::none(), py::arg("on_verdict") = py::none(),
+           py::arg("counters") = py::none(),
            "Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified "
            "bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once "
            "what was "
-           "decided: code, digest, signer, whether it is deprecated. Blocks with the GIL released.")
+           "decided: code, digest, signer, whether it is deprecated. `counters`: writable memory of counters_size() "
+           "bytes, aligned to 64, to count in. Blocks with the GIL released.")
       .def(
           "close", [](PyEngine& self) { self.engine->close(); }, py::call_guard<py::gil_scoped_release>(),
           "Drains everything; refuses what comes after. Idempotent. Blocks.")
       .def(
           "stats", [](const PyEngine& self) { return self.engine->stats(); }, "Counters of every loaded version.")
+      .def(
+          "trace",
+          [](PyEngine& self, py::object context) {
+            self.trace_context = context.is_none() ? py::object() : std::move(context);
+          },
+          py::arg("context"),
+          "Asks this for every request, on its caller's thread: 16 bytes of a trace's id and 8 of a span's, or None; "
+          "what becomes of those that have some is told by trace_events. None: no more.")
+      .def(
+          "trace_events",
+          [](PyEngine& self) {
+            py::typing::List<py::tuple> events;
+            TraceEvent event;
+            while (py::len(events) < TraceEvents::kCapacity && self.trace_events.pop(event)) {
+              const std::string_view code = code_name(event.code);
+              const std::string_view role = role_name(event.role);
+              const auto [name, version] = self.trace_events.name_of(event.model);
+              events.append(py::make_tuple(
+                  (py::int_(event.context.trace_high) << py::int_(64)) | py::int_(event.context.trace_low),
+                  event.context.span, event.request_id, name, version, event.instance,
+                  py::str(code.data(), code.size()), py::str(role.data(), role.size()), event.batch_rows,
+                  event.accepted_at, event.started_at, event.ended_at));
+            }
+            return events;
+          },
+          "What has ended since: trace, span, request, model, version, instance, code, role, rows of the run, and on "
+          "time.monotonic_ns() when it was accepted, started (0: never) and ended.")
+      .def_property_readonly(
+          "trace_events_dropped", [](const PyEngine& self) { return self.trace_events.dropped(); },
+          "Ends that nobody fetched in time.")
       .def_property_readonly(
           "is_owner_process", [](const PyEngine& self) { return self.engine->is_owner_process(); },
           "False in a forked child, where nothing works.")

@@ -144,6 +144,7 @@ py::typing::Dict<py::str, py::object> info_of(const PyModel& self) {
   out["version"] = info.version;
   out["digest"] = info.digest;
   out["signer"] = info.signer;
+  out["quantization"] = info.quantization;
   out["inputs"] = py::tuple(inputs);
   out["outputs"] = py::tuple(outputs);
   out["providers"] = py::tuple(py::cast(info.providers));
@@ -303,6 +304,7 @@ void register_model(py::module_& module) {
         auto arm = std::make_unique<PyModel>(self);
         arm->tally = std::move(tally);
         arm->tally_arm = static_cast<std::uint8_t>(is_new ? RolloutTally::Arm::kNew : RolloutTally::Arm::kOld);
+        if (is_new) arm->role = Role::kCanary;
         return arm;
       },
       py::arg("tally"), py::arg("is_new"), py::keep_alive<0, 1>(),  // who waits for its last user must see this one
@@ -317,6 +319,7 @@ void register_model(py::module_& module) {
         }
         auto twin = std::make_unique<PyModel>(self.engine, std::move(made));
         twin->twin_of = self.model;
+        twin->role = Role::kControl;
         return twin;
       },
       py::keep_alive<0, 1>(),

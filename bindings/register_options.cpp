@@ -72,12 +72,18 @@ void register_options(py::module_& module) {
       .def_readwrite("on_leader_error", &CacheOptions::on_leader_error)
       .def_readwrite("scope", &CacheOptions::scope)
       .def_readwrite("force", &CacheOptions::force);
+  py::class_<PredictionOptions>(module, "PredictionOptions", "How sure a classifier is; see PredictionConfig.")
+      .def(py::init<>())
+      .def_readwrite("values", &PredictionOptions::values)
+      .def_readwrite("output", &PredictionOptions::output)
+      .def_readwrite("classes", &PredictionOptions::classes);
   py::class_<ModelOptions>(module, "ModelOptions", "How a model is run; see ModelConfig.")
       .def(py::init<>())
       .def_readwrite("session", &ModelOptions::session)
       .def_readwrite("content", &ModelOptions::content)
       .def_readwrite("batching", &ModelOptions::batching)
       .def_readwrite("cache", &ModelOptions::cache)
+      .def_readwrite("predictions", &ModelOptions::predictions)
       .def_readwrite("instances", &ModelOptions::instances)
       .def_readwrite("max_request_bytes", &ModelOptions::max_request_bytes)
       .def_readwrite("default_timeout", &ModelOptions::default_timeout)

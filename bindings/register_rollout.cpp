@@ -13,7 +13,6 @@ namespace {
 
 Nanos nanos(double seconds) { return static_cast<Nanos>(seconds * 1e9); }
 
-// Memory of Python's that stays where it is as long as somebody counts in it.
 struct HeldBuffer {
   explicit HeldBuffer(const py::object& memory) : info(memory.cast<py::buffer>().request(true)) {}
   HeldBuffer(const HeldBuffer&) = delete;
@@ -22,14 +21,8 @@ struct HeldBuffer {
 };
 
 std::shared_ptr<RolloutTally> make_tally(const py::object& memory, double window) {
-  // The last to let go may be a thread that does not hold the GIL.
-  const std::shared_ptr<HeldBuffer> held(new HeldBuffer(memory), [](HeldBuffer* buffer) {
-    const py::gil_scoped_acquire acquire;
-    delete buffer;
-  });
-  const std::span bytes(static_cast<std::byte*>(held->info.ptr),
-                        static_cast<std::size_t>(held->info.size * held->info.itemsize));
-  return std::make_shared<RolloutTally>(bytes, held, nanos(window));
+  const auto [bytes, owner] = hold_buffer(memory);
+  return std::make_shared<RolloutTally>(bytes, owner, nanos(window));
 }
 
 py::tuple counts_of(const RolloutTally::Counts& counts) {
@@ -70,6 +63,15 @@ PyMethodDef functions[] = {
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
+
+std::pair<std::span<std::byte>, std::shared_ptr<void>> hold_buffer(const py::object& memory) {
+  const std::shared_ptr<HeldBuffer> held(new HeldBuffer(memory), [](HeldBuffer* buffer) {
+    const py::gil_scoped_acquire acquire;
+    delete buffer;
+  });
+  const auto size = static_cast<std::size_t>(held->info.size * held->info.itemsize);
+  return {{static_cast<std::byte*>(held->info.ptr), size}, held};
+}
 
 void register_rollout(py::module_& module) {
   py::class_<RolloutTally, std::shared_ptr<RolloutTally>>(

@@ -23,11 +23,16 @@ py::str state_name(CircuitState state) {
 }  // namespace
 
 void register_stats(py::module_& module) {
+  py::class_<Exemplar>(module, "Exemplar", "An observation with the trace it belongs to.")
+      .def_readonly("bucket", &Exemplar::bucket)
+      .def_readonly("trace_id", &Exemplar::trace_id, "32 hex digits.")
+      .def_readonly("value", &Exemplar::value);
   py::class_<HistogramSnapshot>(module, "HistogramSnapshot",
                                 "A histogram: edges are upper bounds, +Inf comes after the last.")
       .def_readonly("edges", &HistogramSnapshot::edges)
       .def_readonly("counts", &HistogramSnapshot::counts)
-      .def_readonly("sum", &HistogramSnapshot::sum);
+      .def_readonly("sum", &HistogramSnapshot::sum)
+      .def_readonly("exemplars", &HistogramSnapshot::exemplars, "At most one of each bucket, a recent one.");
   py::class_<RunTime>(module, "RunTime",
                       "What runs of so many rows take: measured at load, then learned from the runs themselves.")
       .def_readonly("rows", &RunTime::rows, "This many, or fewer but more than half.")
@@ -84,9 +89,33 @@ void register_stats(py::module_& module) {
       .def_readonly("version", &ModelStats::version)
       .def_readonly("accepted", &ModelStats::accepted)
       .def_property_readonly("ended", [](const ModelStats& self) { return by_code(self.ended); })
+      .def_property_readonly(
+          "ended_by_role",
+          [](const ModelStats& self) {
+            py::typing::Dict<py::str, py::typing::Dict<py::str, py::int_>> out;
+            for (std::size_t i = 0; i < kRoleCount; ++i) {
+              const std::string_view name = role_name(static_cast<Role>(i));
+              out[py::str(name.data(), name.size())] = by_code(self.ended_by_role[i]);
+            }
+            return out;
+          },
+          "`ended`, taken apart by what the version was to the request: stable, canary, control, shadow.")
       .def_property_readonly("refused", [](const ModelStats& self) { return by_code(self.refused); })
       .def_readonly("in_flight", &ModelStats::in_flight)
       .def_readonly("queue_depth", &ModelStats::queue_depth)
+      .def_readonly("max_queue_size", &ModelStats::max_queue_size, "Requests that may wait.")
+      .def_readonly("memory_bytes", &ModelStats::memory_bytes, "Of the model's files.")
+      .def_property_readonly(
+          "dispatches",
+          [](const ModelStats& self) {
+            py::typing::Dict<py::str, py::int_> out;
+            for (std::size_t i = 0; i < kDispatchCount; ++i) {
+              const std::string_view name = dispatch_name(static_cast<Dispatch>(i));
+              out[py::str(name.data(), name.size())] = self.dispatches[i];
+            }
+            return out;
+          },
+          "Batches by why they left when they did: idle, full, deadline, delay.")
       .def_readonly("instances", &ModelStats::instances)
       .def_readonly("instances_busy", &ModelStats::instances_busy)
       .def_readonly("batches", &ModelStats::batches)
@@ -102,6 +131,10 @@ void register_stats(py::module_& module) {
       .def_readonly("queue_duration", &ModelStats::queue_duration)
       .def_readonly("compute_duration", &ModelStats::compute_duration)
       .def_readonly("batch_size", &ModelStats::batch_size)
+      .def_readonly("confidence", &ModelStats::confidence, "Largest probabilities; no edges: nobody looks.")
+      .def_readonly("margin", &ModelStats::margin, "How far they are above the next ones.")
+      .def_readonly("entropy", &ModelStats::entropy, "Entropies over the largest possible one.")
+      .def_readonly("predictions", &ModelStats::predictions, "Class and count; other and invalid come last.")
       .def_readonly("run_times", &ModelStats::run_times)
       .def_readonly("cache", &ModelStats::cache)
       .def_readonly("tensors", &ModelStats::tensors, "Inputs, then outputs, that have rules for values.");

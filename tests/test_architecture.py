@@ -41,7 +41,7 @@ CPP_OWNED_WORDS = {
 }
 
 # Python: what needs nothing but its arguments. `_core` is the extension.
-PURE_MODULES = {"errors", "caching", "config", "resilience", "rules", "strategies", "trust"} | {
+PURE_MODULES = {"errors", "caching", "config", "monitoring", "resilience", "rules", "strategies", "trust"} | {
     "_frozen", "_checks", "_tables", "_judge",
     "_routing", "_rollout", "_rollout_state", "_retry", "_fallback", "_drift", "_plan", "_scaling",
     "repository", "_stand_in", "_toml", "_differences", "_state", "_goal", "_registry",
@@ -59,18 +59,24 @@ PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os"), ("repository", "os"), ("
 PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
     *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
-    *("_core_rules", "_trust", "_signing"),
+    *(
+        "_core_rules",
+        "_trust",
+        "_signing",
+        "_metrics",
+        "_metrics_drift",
+        "_metrics_server",
+        "_shared_counts",
+        "_system",
+    ),
     *("_drift_counts", "_drift_plan", "_drift_watch", "_reference", "_reference_tap"),
-    *("_callbacks", "_control", "_shadow", "_taps", "_comparison", "_recorded"),
+    *("_callbacks", "_control", "_opening", "_shadow", "_taps", "_comparison", "_recorded"),
     *("_canary", "_deployments", "_rollout_book"),
     *("_guard", "_recoveries"),
 }
-# Libraries that one module speaks to, or two, so that replacing them is a small change.
-OWNED_LIBRARIES = {
-    "prometheus_client": {"_prometheus", "_prometheus_drift"},
-    "ctypes": {"_cuda"},
-    "rich": {"_progress"},
-}
+# Libraries that one module speaks to, so that replacing them is a change of one file.
+OWNED_LIBRARIES = {"prometheus_client": {"_prometheus"}, "ctypes": {"_cuda"}, "rich": {"_progress"}}
+OWNED_LIBRARIES |= {"opentelemetry": {"_tracing"}, "psutil": {"_system"}, "pynvml": {"_system"}}
 
 SOURCE_KINDS = {".h", ".cc", ".cpp", ".py", ".pyi", ".cmake"}
 LINE_LIMIT = 400

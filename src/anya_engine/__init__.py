@@ -38,6 +38,7 @@ from .errors import (
     UnsignedFile,
     UntrustedKey,
 )
+from .monitoring import PredictionConfig
 from .profile import Profile
 from .repository import RepositoryConfig, VersionPolicy
 from .resilience import BreakerPolicy, Default, Fallback, LastGood, RetryPolicy
@@ -81,6 +82,7 @@ __all__ = [
     "InvalidInput",
     "LastGood",
     "MetricEvidence",
+    "MetricsServer",
     "ModelConfig",
     "ModelHealth",
     "ModelInfo",
@@ -94,6 +96,7 @@ __all__ = [
     "OutputRule",
     "Overloaded",
     "Plan",
+    "PredictionConfig",
     "Profile",
     "QueuePolicy",
     "RegistryExpired",
@@ -122,6 +125,7 @@ __all__ = [
     "VersionPolicy",
     "Watch",
     "__version__",
+    "start_metrics_server",
 ]
 
 try:
@@ -150,6 +154,7 @@ try:
         ShadowReport,
         TensorSpec,
     )
+    from ._metrics_server import MetricsServer, start_metrics_server
     from ._plan import Plan
     from ._watch import Watch
 except ModuleNotFoundError as error:

@@ -9,6 +9,7 @@ import collections.abc
 import typing
 
 import numpy
+import typing_extensions
 
 __all__: list[str] = [
     "AsyncCall",
@@ -31,14 +32,17 @@ __all__: list[str] = [
     "DriftTensor",
     "Engine",
     "EventLoop",
+    "Exemplar",
     "Future",
     "HistogramSnapshot",
     "InputRule",
+    "MetricFamily",
     "Model",
     "ModelOptions",
     "ModelRules",
     "ModelStats",
     "OutputRule",
+    "PredictionOptions",
     "ProviderOptions",
     "QueuePolicyOptions",
     "RolloutTally",
@@ -49,6 +53,8 @@ __all__: list[str] = [
     "TrustOptions",
     "TrustRegistry",
     "add_signatures",
+    "counters_layout",
+    "counters_size",
     "drift_numbers",
     "drive",
     "error_codes",
@@ -56,10 +62,13 @@ __all__: list[str] = [
     "identify_model",
     "key_ids",
     "key_position",
+    "metric_families",
+    "metrics_text",
     "open_registry",
     "sign_model",
     "sign_registry",
     "sign_statement",
+    "stats_of_counters",
     "verify_model",
     "write_file",
 ]
@@ -475,6 +484,19 @@ class CacheOptions:
     @ttl_jitter.setter
     def ttl_jitter(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
 
+class PredictionOptions:
+    """
+    How sure a classifier is; see PredictionConfig.
+    """
+
+    output: str
+    values: str
+    def __init__(self) -> None: ...
+    @property
+    def classes(self) -> list[str]: ...
+    @classes.setter
+    def classes(self, arg0: collections.abc.Sequence[str]) -> None: ...
+
 class ModelOptions:
     """
     How a model is run; see ModelConfig.
@@ -484,6 +506,7 @@ class ModelOptions:
     breaker: BreakerOptions | None
     cache: CacheOptions
     content: ContentLimits
+    predictions: PredictionOptions
     rules: ModelRules
     session: SessionOptions
     def __init__(self) -> None: ...
@@ -558,6 +581,20 @@ class Trust:
         Reads the registry anew; raises TrustError or its like when it is not to be believed. Blocks on the disk.
         """
 
+class Exemplar:
+    """
+    An observation with the trace it belongs to.
+    """
+    @property
+    def bucket(self) -> int: ...
+    @property
+    def trace_id(self) -> str:
+        """
+        32 hex digits.
+        """
+    @property
+    def value(self) -> float: ...
+
 class HistogramSnapshot:
     """
     A histogram: edges are upper bounds, +Inf comes after the last.
@@ -566,6 +603,11 @@ class HistogramSnapshot:
     def counts(self) -> list[int]: ...
     @property
     def edges(self) -> list[float]: ...
+    @property
+    def exemplars(self) -> list[Exemplar]:
+        """
+        At most one of each bucket, a recent one.
+        """
     @property
     def sum(self) -> float: ...
 
@@ -770,7 +812,27 @@ class ModelStats:
     @property
     def compute_duration(self) -> HistogramSnapshot: ...
     @property
+    def confidence(self) -> HistogramSnapshot:
+        """
+        Largest probabilities; no edges: nobody looks.
+        """
+    @property
+    def dispatches(self) -> dict[str, int]:
+        """
+        Batches by why they left when they did: idle, full, deadline, delay.
+        """
+    @property
     def ended(self) -> dict[str, int]: ...
+    @property
+    def ended_by_role(self) -> dict[str, dict[str, int]]:
+        """
+        `ended`, taken apart by what the version was to the request: stable, canary, control, shadow.
+        """
+    @property
+    def entropy(self) -> HistogramSnapshot:
+        """
+        Entropies over the largest possible one.
+        """
     @property
     def failed(self) -> bool: ...
     @property
@@ -782,7 +844,27 @@ class ModelStats:
     @property
     def instances_busy(self) -> int: ...
     @property
+    def margin(self) -> HistogramSnapshot:
+        """
+        How far they are above the next ones.
+        """
+    @property
+    def max_queue_size(self) -> int:
+        """
+        Requests that may wait.
+        """
+    @property
+    def memory_bytes(self) -> int:
+        """
+        Of the model's files.
+        """
+    @property
     def name(self) -> str: ...
+    @property
+    def predictions(self) -> list[tuple[str, int]]:
+        """
+        Class and count; other and invalid come last.
+        """
     @property
     def queue_depth(self) -> int: ...
     @property
@@ -1224,13 +1306,22 @@ class Engine:
         read_schema: typing.Any = None,
         trust: Trust | None = None,
         on_verdict: typing.Any = None,
+        counters: typing.Any = None,
     ) -> Model:
         """
-        Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once what was decided: code, digest, signer, whether it is deprecated. Blocks with the GIL released.
+        Loads and warms up a version from a path or bytes. `read_schema` makes rules of a schema.toml's verified bytes; what it raises ends the load. `trust` is what must hold of the origin; `on_verdict` is told once what was decided: code, digest, signer, whether it is deprecated. `counters`: writable memory of counters_size() bytes, aligned to 64, to count in. Blocks with the GIL released.
         """
     def stats(self) -> list[ModelStats]:
         """
         Counters of every loaded version.
+        """
+    def trace(self, context: typing.Any) -> None:
+        """
+        Asks this for every request, on its caller's thread: 16 bytes of a trace's id and 8 of a span's, or None; what becomes of those that have some is told by trace_events. None: no more.
+        """
+    def trace_events(self) -> list[tuple]:
+        """
+        What has ended since: trace, span, request, model, version, instance, code, role, rows of the run, and on time.monotonic_ns() when it was accepted, started (0: never) and ended.
         """
     @property
     def is_owner_process(self) -> bool:
@@ -1241,6 +1332,42 @@ class Engine:
     def runtime_version(self) -> str:
         """
         ONNX Runtime's version.
+        """
+    @property
+    def trace_events_dropped(self) -> int:
+        """
+        Ends that nobody fetched in time.
+        """
+
+class MetricFamily:
+    """
+    All series of one metric. Not thread-safe.
+    """
+    def __init__(self, name: str, kind: str, help: str, label_names: collections.abc.Sequence[str] = []) -> None:
+        """
+        `kind` is counter, gauge or histogram; a counter's name lacks its _total.
+        """
+    def add(self, labels: collections.abc.Sequence[str], value: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        """
+        One more series, by label values.
+        """
+    @property
+    def help(self) -> str: ...
+    @property
+    def histograms(self) -> list[tuple[list[str], HistogramSnapshot]]:
+        """
+        Label values and snapshot.
+        """
+    @property
+    def kind(self) -> str: ...
+    @property
+    def label_names(self) -> list[str]: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def samples(self) -> list[tuple[list[str], float]]:
+        """
+        Label values and value.
         """
 
 class CallbackQueue:
@@ -1394,6 +1521,16 @@ def add_signatures(content: bytes, keys: collections.abc.Sequence[tuple[str, str
     The same registry file with more signatures.
     """
 
+def counters_layout() -> str:
+    """
+    What the words among them mean: processes with unlike layouts cannot be summed.
+    """
+
+def counters_size() -> int:
+    """
+    Bytes of the counters of a version.
+    """
+
 def drift_numbers(
     tensor: DriftTensor,
     dtype: str,
@@ -1446,6 +1583,23 @@ def key_position(key: typing.Any, salt: int) -> float:
     Where a routing key lies in [0, 1): evenly spread, the same in every process, another for another salt.
     """
 
+def metric_families(
+    engines: collections.abc.Sequence[Engine], stats: collections.abc.Sequence[ModelStats] = []
+) -> list[MetricFamily]:
+    """
+    What the engines have counted, equal versions summed: the table that every scrape is of.
+    """
+
+def metrics_text(
+    engines: collections.abc.Sequence[Engine],
+    stats: collections.abc.Sequence[ModelStats],
+    more: collections.abc.Sequence[collections.abc.Sequence[MetricFamily]],
+    openmetrics: bool,
+) -> bytes:
+    """
+    The same as text, with other families behind it. The GIL is released for all of it.
+    """
+
 def open_registry(
     content: bytes, keys: collections.abc.Sequence[str], private_keys: collections.abc.Sequence[tuple[str, str]]
 ) -> tuple[bytes, list[str]]:
@@ -1466,6 +1620,20 @@ def sign_registry(payload: bytes, keys: collections.abc.Sequence[tuple[str, str]
 def sign_statement(statement: bytes, key: str, password: str) -> str:
     """
     The signature file over any statement, well-formed or not.
+    """
+
+def stats_of_counters(
+    name: str,
+    version: str,
+    everything: typing_extensions.Buffer,
+    alive: typing_extensions.Buffer,
+    instances: typing.SupportsInt | typing.SupportsIndex,
+    max_queue_size: typing.SupportsInt | typing.SupportsIndex,
+    memory_bytes: typing.SupportsInt | typing.SupportsIndex,
+    classes: collections.abc.Sequence[str] | None,
+) -> ModelStats:
+    """
+    What counters say: counts of everything, gauges of what is alive.
     """
 
 def verify_model(path: str, keys: collections.abc.Sequence[str]) -> dict[str, typing.Any]:

@@ -62,6 +62,7 @@ class Deployment:
         self.loser: tuple[str, float] | None = None
         self.why = ""
         self.out_of_step = ""
+        self.moved: Callable[[str], object] = lambda _: None  # told every move; must not block
         self._wall = wall
         self._events: deque[RolloutEvent] = deque(maxlen=100)
         self._shown: object = None  # what the table was last made to say
@@ -196,6 +197,7 @@ class Deployment:
 
     def _keep(self, event: RolloutEvent) -> None:
         self._events.append(event)
+        self.moved(event.move)
         shares = " ".join(f"{version}={share:g}%" for version, share in event.weights.items())
         level = logging.WARNING if event.move in ("rollback", "pause") else logging.INFO
         _log.log(

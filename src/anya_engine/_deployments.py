@@ -168,6 +168,25 @@ class Deployments:
             if deployment is not None and deployment.in_progress:
                 deployment.reroute()
 
+    def overview(self, patience: float) -> tuple[list[RolloutStatus], dict[tuple[str, str, str], int]]:
+        """Where every loaded model stands, and how often each move was made (`RolloutBook.moves`).
+
+        Raises:
+            Unavailable: Somebody has been changing a rollout for `patience` seconds.
+        """
+        if not self._changed.acquire(timeout=patience):
+            raise Unavailable(f"a rollout has been changing for {patience:g} s, or its log handler does not return")
+        try:
+            found = [
+                rollout.status()
+                if (rollout := self._book.latest.get(name))
+                else RolloutStatus(name=name, state="idle", stable=stable, weights={stable: 100.0})
+                for name, stable in self.table.stable_versions().items()
+            ]
+            return found, dict(self._book.moves)
+        finally:
+            self._changed.release()
+
     def withdraw(self, name: str, version: str | None) -> None:
         """A version is about to be unloaded by hand: end what depends on it; None: all versions are, here."""
         with self._changed:

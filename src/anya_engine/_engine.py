@@ -22,10 +22,13 @@ from ._drift_watch import DriftWatches
 from ._event_loops import EventLoops
 from ._guard import strict
 from ._info import EngineStats, Health, ModelHealth, Response, response_of
+from ._metrics import metrics_of
 from ._model_table import ModelTable
 from ._process_group import ProcessGroup
 from ._repairs import Repairs
 from ._runtime import find_runtime
+from ._shared_counts import SharedCounts
+from ._tracing import Tracing, tracing_for
 from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
@@ -106,16 +109,21 @@ class Engine(Control, Configurable):
         self._callbacks = CallbackThread(self._core)
         self._closed = False
         self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
-        self._models = ModelTable(self._core, library, config.models)
+        folder = config.metrics_directory
+        self._counts = None if folder is None else SharedCounts(fspath(folder))
+        self._models = ModelTable(self._core, library, config.models, self._counts)
         group = None if config.process_group is None else ProcessGroup(fspath(config.process_group))
         self._deployments = Deployments(self._models, self._callbacks.queue, group=group)
         self._repairs = Repairs(self._models, self._deployments.reroute)
         self._models.on_device = self._repairs.begin
+        self._tracing = tracing_for(self._core, config.tracing)
+        self._metrics = metrics_of(self._core, self._models, self._deployments, self._tracing, self._counts)
         self._rechecks = Rechecks(self._models, self._deployments)
         self._models.refused = self._rechecks.refused
         self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
-        ends = (self._deployments, self._rechecks, self._models.drift, self._watches, self._repairs)
+        own = (self._deployments, self._rechecks, self._models.drift, self._watches, self._repairs)
+        ends = (*own, self._tracing, self._counts)
         self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
             self._models.policies.of(config.trust)  # a key that cannot be had is found out now
@@ -250,9 +258,14 @@ class Engine(Control, Configurable):
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
         from ._prometheus import EngineCollector
 
-        # A lock of the parent's threads may be held for ever in a forked child.
-        watched = lambda: self._models.watched() if self._core.is_owner_process else []  # noqa: E731
-        return EngineCollector(self.stats, self.models, watched)
+        return EngineCollector(self._metrics.families)
+
+    def metrics_text(self, *, openmetrics: bool = False) -> bytes:
+        """What a scrape says, in Prometheus' text format or OpenMetrics': for a service's own /metrics endpoint.
+
+        The core writes it without the GIL.
+        """
+        return self._metrics.text(openmetrics=openmetrics)
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
@@ -336,6 +349,8 @@ def _shut(
     drift: DriftWatches,
     watches: list[Watch],
     repairs: Repairs,
+    tracing: Tracing | None,
+    counts: SharedCounts | None,
 ) -> None:
     if not core.is_owner_process:
         return  # a forked child at its end: whoever held the locks at the fork does not live here
@@ -350,6 +365,10 @@ def _shut(
     for watch in watches:
         watch.stop()
     rechecks.join()
+    if tracing is not None:
+        tracing.stop()
+    if counts is not None:
+        counts.close()
     callbacks.stop()
 
 

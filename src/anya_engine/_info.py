@@ -68,6 +68,8 @@ class ModelInfo:
         signer: The id of the key whose signature was verified (`sha256sum KEY.pub`); None where none was.
         trust: What its origin was held against: the mode of its `TrustConfig`, "unverified" where there is none,
             "revoked" when the registry lets it run no longer.
+        quantization: How it computes, by its operators: "dynamic" (scales of what it is asked), "static" (fixed scales)
+            or "none".
         memory: Bytes of the model's files; what ONNX Runtime makes of them comes on top.
         providers: ONNX Runtime's execution providers in force, in order. A provider that was asked for and could not be
             had, with another after it in the list, is missing here.
@@ -88,6 +90,7 @@ class ModelInfo:
     digest: str
     signer: str | None
     trust: str
+    quantization: str
     memory: int
     providers: tuple[str, ...]
     batchable: bool

@@ -6,7 +6,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+import weakref
+from collections.abc import Callable, Mapping
 from itertools import count
 from os import PathLike, fspath
 from pathlib import Path
@@ -14,13 +16,11 @@ from typing import NoReturn
 
 from . import _checks as check
 from . import _core
-from ._core_rules import schema_reader
-from ._cuda import preload_cuda
 from ._drift_report import unwatched
 from ._drift_watch import DriftWatches, WatchedModel
 from ._guard import Guarded, strict
 from ._info import ModelInfo, TensorSpec
-from ._options import core_options
+from ._opening import CPU, Opener, has_cpu_after_others
 from ._planned_table import PlannedTable, Target
 from ._recorded import recorded_path, replay
 from ._recoveries import Recoveries
@@ -29,10 +29,11 @@ from ._repository import full
 from ._retire import PATIENCE, retire
 from ._routing import Split
 from ._runtime import RuntimeLibrary
+from ._shared_counts import SharedCounts
 from ._state import Entry, Key
 from ._taps import Tap, TappedModel
-from ._trust import Policies, audit
-from .config import ModelConfig, Provider
+from ._trust import Policies
+from .config import ModelConfig
 from .drift import DriftReport
 from .errors import AnyaError, ConfigError, ModelLoadError, ModelNotFound
 from .trust import TrustConfig
@@ -40,7 +41,6 @@ from .trust import TrustConfig
 __all__ = ["ModelTable"]
 
 _log = logging.getLogger("anya_engine")
-_CPU = "CPUExecutionProvider"
 
 
 class ModelTable(PlannedTable):
@@ -55,11 +55,17 @@ class ModelTable(PlannedTable):
         policies: What the core checks their origin by.
         trust: What must hold of the origin of a model whose configuration says nothing of it.
         refused: Loaded models that a registry lets run no longer, and the code of the refusal.
+        loaded_at: When each came in, in seconds since the epoch.
     """
 
-    def __init__(self, core: _core.Engine, library: RuntimeLibrary, configs: Mapping[str, ModelConfig]) -> None:
+    def __init__(
+        self,
+        core: _core.Engine,
+        library: RuntimeLibrary,
+        configs: Mapping[str, ModelConfig],
+        counts: SharedCounts | None = None,
+    ) -> None:
         self._core = core
-        self._library = library
         self._last_configs: dict[str, ModelConfig] = {}
         self._requests: dict[str, Path] = {}
         self._lock = threading.Lock()  # of those who change something; not held while a model loads or drains
@@ -74,8 +80,10 @@ class ModelTable(PlannedTable):
         self.loading: set[Key] = set()
         self.drift = DriftWatches()
         self.policies = Policies()
+        self._opener = Opener(core, library, self.policies, counts)
         self.trust: TrustConfig | None = None
         self.refused: Mapping[_core.Model, str] = {}
+        self.loaded_at: weakref.WeakKeyDictionary[_core.Model, float] = weakref.WeakKeyDictionary()
         self._begin_plans(configs)
 
     def load(
@@ -96,7 +104,7 @@ class ModelTable(PlannedTable):
             entry = Entry(key=key, source=origin, config=config, managed=False)
             with self._lock:
                 self._last_configs[name] = config
-                if isinstance(source, bytes) and config.providers != (_CPU,):
+                if isinstance(source, bytes) and config.providers != (CPU,):
                     self._bytes[key] = source
                 self.loaded = {**self.loaded, key: model}
                 self.named = {**self.named, key: model}
@@ -110,13 +118,7 @@ class ModelTable(PlannedTable):
 
     def open(self, key: Key, source: str | bytes, config: ModelConfig) -> _core.Model:
         """Read, check, open and warm up what is in no table yet; whoever asked must `unload` it, or put it into one."""
-        if _asks_for_cuda(config.providers):
-            preload_cuda(self._library.folder / "libonnxruntime_providers_cuda.so")
-        origin = "bytes" if isinstance(source, bytes) else f"'{source}'"
-        read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
-        policy = self.policies.of(config.trust)
-        options = core_options(config)
-        model = self._core.load(*key, source, options, read_schema, policy, audit(key, config.trust))
+        model = self._opener.load(key, source, config)
         try:
             self.recoveries.check(model, config)
             if isinstance(source, str):
@@ -125,7 +127,7 @@ class ModelTable(PlannedTable):
         except BaseException:
             model.unload()
             raise
-        if model.info()["providers"] != (_CPU,):
+        if model.info()["providers"] != (CPU,):
             self.on_device()
         return model
 
@@ -144,9 +146,9 @@ class ModelTable(PlannedTable):
         try:
             model = self.open(key, source, entry.config)
         except AnyaError:
-            if not _has_cpu_after_others(entry.config.providers):
+            if not has_cpu_after_others(entry.config.providers):
                 raise
-            model = self.open(key, source, dataclasses.replace(entry.config, providers=(_CPU,)))
+            model = self.open(key, source, dataclasses.replace(entry.config, providers=(CPU,)))
         if model.info()["digest"] != digest:
             model.unload()
             raise ModelLoadError(f"the files of model '{':'.join(key)}' are others now; load them as another version")
@@ -170,6 +172,7 @@ class ModelTable(PlannedTable):
     def announce(self, key: Key, model: _core.Model) -> ModelInfo:
         """Say what has come in."""
         info = self._info(key, model)
+        self.loaded_at[model] = time.time()
         _log.info(
             "loaded model=%s version=%s state=%s digest=%s batchable=%s seconds=%.3f",
             *(*key, info.state, info.digest, info.batchable, info.load_seconds),
@@ -242,6 +245,10 @@ class ModelTable(PlannedTable):
             return self._stable[name]
         except (KeyError, TypeError):
             self.not_found(name, None)
+
+    def stable_versions(self) -> dict[str, str]:
+        """The version that serves each name."""
+        return {name: model.version for name, model in self._stable.copy().items()}
 
     def serve(self, name: str, version: str) -> None:
         """Give a version all of its name's traffic."""
@@ -380,6 +387,7 @@ class ModelTable(PlannedTable):
             digest=facts["digest"],
             signer=facts["signer"] or None,
             trust="revoked" if model in self.refused else "unverified" if trust is None else trust.mode,
+            quantization=facts["quantization"],
             memory=facts["memory_bytes"],
             providers=facts["providers"],
             batchable=facts["batchable"],
@@ -389,12 +397,3 @@ class ModelTable(PlannedTable):
             load_seconds=facts["load_seconds"],
             warm_up_seconds=facts["warm_up_seconds"],
         )
-
-
-def _has_cpu_after_others(providers: Iterable[Provider]) -> bool:
-    names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
-    return len(names) > 1 and names[-1] == _CPU
-
-
-def _asks_for_cuda(providers: Iterable[Provider]) -> bool:
-    return any((provider if isinstance(provider, str) else provider[0]).startswith("CUDA") for provider in providers)

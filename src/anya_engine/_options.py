@@ -52,6 +52,11 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
         ages = [link.max_age for link in config.links if isinstance(link, LastGood)]
         options.cache.last_good = max(ages, default=0.0)
 
+    if config.predictions is not None:
+        options.predictions.values = config.predictions.values
+        options.predictions.output = config.predictions.output or ""
+        options.predictions.classes = list(config.predictions.classes or ())
+
     session = options.session
     session.providers = [_provider(provider) for provider in config.providers]
     session.intra_op_num_threads = config.intra_op_num_threads

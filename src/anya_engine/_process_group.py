@@ -26,7 +26,7 @@ from pathlib import Path
 
 from .errors import ConfigError, Unavailable
 
-__all__ = ["LOCK", "ProcessGroup", "SharedState"]
+__all__ = ["LOCK", "ProcessGroup", "SharedState", "refuse_foreign"]
 
 #: `field` of the error that says that another process is at it.
 LOCK = "process_group.lock"
@@ -53,7 +53,7 @@ class ProcessGroup:
         try:
             Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
             self._at = self._keep(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-            _refuse_foreign(folder, os.fstat(self._at))
+            refuse_foreign("process_group", folder, os.fstat(self._at))
             self._join()
         except OSError as error:
             self.leave()
@@ -215,13 +215,14 @@ class SharedState:
             raise Unavailable(f"process_group: {self.path} {what}: {error.strerror or error}") from error
 
 
-def _refuse_foreign(folder: str, found: os.stat_result) -> None:
+def refuse_foreign(field: str, folder: str, found: os.stat_result) -> None:
+    """Refuse a folder that others could change, or make us change what is theirs."""
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise ConfigError(
-            f"process_group: {folder} must belong to the user that runs the processes (uid {os.geteuid()}, not "
+            f"{field}: {folder} must belong to the user that runs the processes (uid {os.geteuid()}, not "
             f"{found.st_uid}) and be writable by nobody else (mode {stat.S_IMODE(found.st_mode):o}), since they map "
             "what is in it into their memory",
-            field="process_group",
+            field=field,
             value=folder,
         )
 

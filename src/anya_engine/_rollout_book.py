@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import mmap
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from . import _core
@@ -35,6 +36,7 @@ class RolloutBook:
 
     Attributes:
         latest: By name. What is over stays until the next one, or until it is history.
+        moves: How often each rollout move was made or heard of, by name, new version and move.
         troubles: Why what a group shares under a name cannot be used, by name.
     """
 
@@ -54,6 +56,7 @@ class RolloutBook:
         self._draw = draw
         self._unload = unload  # of versions that have lost elsewhere; does not block
         self._generations: dict[str, int] = {}
+        self.moves: Counter[tuple[str, str, str]] = Counter()
         self.latest: dict[str, Deployment] = {}
         self.troubles: dict[str, str] = {}
 
@@ -158,6 +161,13 @@ class RolloutBook:
         return rollout
 
     def _make(
+        self, name: str, generation: int, strategy: Strategy, digests: dict[str, str], is_new: bool
+    ) -> Deployment:
+        made = self._of_kind(name, generation, strategy, digests, is_new)
+        made.moved = lambda move: self.moves.update([(name, made.new, move)])
+        return made
+
+    def _of_kind(
         self, name: str, generation: int, strategy: Strategy, digests: dict[str, str], is_new: bool
     ) -> Deployment:
         about = (self._table, name, generation, strategy, digests, self._wall)

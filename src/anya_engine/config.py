@@ -23,6 +23,7 @@ from ._toml import dumps, plain
 from .caching import CacheConfig
 from .drift import DriftConfig
 from .errors import ConfigError
+from .monitoring import PredictionConfig
 from .repository import RepositoryConfig, Transition, VersionPolicy
 from .repository import labels as version_labels
 from .resilience import BreakerPolicy, Fallback, LastGood, Link, RetryPolicy, chain
@@ -165,6 +166,7 @@ class ModelConfig:
         session_options: ONNX Runtime's `session.*` configuration entries, passed as they are.
         batching: How requests share a run.
         cache: The response cache; None: there is none.
+        predictions: Where a classifier's answers say how sure it is; None: nobody looks.
         max_request_bytes: A request above it is refused from its descriptor, before its data is touched.
         default_timeout: Seconds that a request has which names no `timeout`; None: `max_timeout`.
         max_timeout: The longest `timeout` in seconds that a request may name; a longer one is refused. None: no limit.
@@ -201,6 +203,7 @@ class ModelConfig:
     session_options: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
     batching: BatchingConfig = dataclasses.field(default_factory=BatchingConfig)
     cache: CacheConfig | None = None
+    predictions: PredictionConfig | None = None
     max_request_bytes: int = 256 << 20
     default_timeout: float | None = None
     max_timeout: float | None = None
@@ -241,6 +244,8 @@ class ModelConfig:
         check.instance("batching", self.batching, BatchingConfig)
         if self.cache is not None:
             check.instance("cache", self.cache, CacheConfig)
+        if self.predictions is not None:
+            check.instance("predictions", self.predictions, PredictionConfig)
         _set(self, "max_request_bytes", check.integer("max_request_bytes", self.max_request_bytes, 1, 1 << 50))
         for field in ("default_timeout", "max_timeout"):
             if getattr(self, field) is not None:
@@ -273,6 +278,7 @@ class ModelConfig:
         nested = {
             "batching": BatchingConfig.from_dict,
             "cache": CacheConfig.from_dict,
+            "predictions": PredictionConfig.from_dict,
             "version_policy": VersionPolicy.from_dict,
             "retry": RetryPolicy.from_dict,
             "breaker": BreakerPolicy.from_dict,
@@ -294,14 +300,23 @@ class EngineConfig:
         process_group: A folder that the engines of several processes name to go through rollouts together: one of
             theirs, on one machine, made where there is none. None: rollouts are each process's own.
         trust: What must hold of the origin of models whose own configuration says nothing of it; None: nothing.
+        metrics_directory: A folder that the engines of several processes name to be scraped as one: whoever answers
+            gives the sums of all, dead workers included. Theirs alone, on one machine, made where there is none.
+            None: each process answers for itself.
+        tracing: OpenTelemetry spans for requests that are asked inside a sampled span. None: where OpenTelemetry has
+            been set up (a tracer provider is set) before the engine is made.
     """
 
     models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=FrozenMapping)
     repository: RepositoryConfig | None = None
     process_group: str | PathLike[str] | None = None
     trust: TrustConfig | None = None
+    metrics_directory: str | PathLike[str] | None = None
+    tracing: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.tracing is not None:
+            check.boolean("tracing", self.tracing)
         check.mapping("models", self.models)
         for name, model in self.models.items():
             check.name("models", name)
@@ -313,8 +328,9 @@ class EngineConfig:
         check_cycles({name: model.links for name, model in self.models.items()})
         if self.repository is not None:
             check.instance("repository", self.repository, RepositoryConfig)
-        if self.process_group is not None:
-            _set(self, "process_group", check.path("process_group", self.process_group))
+        for field in ("process_group", "metrics_directory"):
+            if getattr(self, field) is not None:
+                _set(self, field, check.path(field, getattr(self, field)))
         if self.trust is not None:
             check.instance("trust", self.trust, TrustConfig)
 
@@ -348,9 +364,13 @@ class EngineConfig:
         repository = config.repository
         if repository is not None:
             repository = dataclasses.replace(repository, path=str(folder / fspath(repository.path)))
-        group = None if config.process_group is None else str(folder / fspath(config.process_group))
+        shared = {
+            field: str(folder / fspath(path))
+            for field in ("process_group", "metrics_directory")
+            if (path := getattr(config, field)) is not None
+        }
         trust = None if config.trust is None else config.trust.anchored(folder)
-        return dataclasses.replace(config, models=models, repository=repository, process_group=group, trust=trust)
+        return dataclasses.replace(config, models=models, repository=repository, trust=trust, **shared)
 
     def to_toml(self) -> str:
         """The file that `from_toml` reads as this configuration; what has its default is left out."""

@@ -62,12 +62,13 @@ def test_model_defaults_match_the_core() -> None:
     # Ours alone: where the model is. Structured in both, in its own words: providers, session entries, batching.
     del core["session"], core["batching"], core["cache"], core["providers"], core["config_entries"]
     del core["rules"], core["breaker"]  # compared elsewhere
+    del core["predictions"], core["counters"]  # None here; memory
     del core["content"], core["trust"]  # ModelLimits is compared below; a policy is an object
     for name in ("instances", "default_timeout", "max_timeout"):
         assert core.pop(name) == "0"  # None here
     expected = {name: cpp_value(text) for name, text in core.items()}
     ours = {field.name: getattr(ModelConfig(), field.name) for field in dataclasses.fields(ModelConfig)}
-    for name in ("source", "version", "providers", "session_options", "batching", "cache", "instances"):
+    for name in ("source", "version", "providers", "session_options", "batching", "cache", "predictions", "instances"):
         del ours[name]
     for name in ("version_policy", "version_labels", "version_transition", "drift"):  # of plans; of who compares
         del ours[name]

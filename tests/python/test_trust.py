@@ -213,9 +213,10 @@ def test_a_registry_that_is_not_to_be_believed_revokes_nothing(
 
 
 def test_the_metric_says_what_is_loaded(engine: anya.Engine, tmp_path: Path) -> None:
-    """anya_model_info carries digest, signer and trust of every loaded version."""
+    """anya_model_info carries digest, signer, quantization and trust of every loaded version."""
     info = load(engine, signed(folder_of(tmp_path)))
     registry = CollectorRegistry()
     registry.register(engine.collector())
-    labels = {"model": "m", "version": "1", "digest": info.digest, "signer": info.signer, "trust": "signature"}
+    labels = {"model": "m", "version": "1", "sha256": info.digest, "signer": info.signer, "quantization": "none"}
+    labels["trust"] = "signature"
     assert registry.get_sample_value("anya_model_info", {k: str(v) for k, v in labels.items()}) == 1

@@ -53,6 +53,7 @@ class Engine {
   // Drains everything, refuses what comes after. Idempotent. Blocks.
   void close() noexcept;
 
+  // Of every loaded version, in the order of loading.
   [[nodiscard]] std::vector<ModelStats> stats() const;
   [[nodiscard]] bool is_owner_process() const noexcept;
   [[nodiscard]] const EngineDependencies& dependencies() const noexcept;

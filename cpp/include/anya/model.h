@@ -22,8 +22,9 @@ namespace anya {
 struct ModelInfo {
   std::string name;
   std::string version;
-  std::string digest;  // SHA-256 of what was parsed, hex
-  std::string signer;  // the id of the key that signed it; "" where no signature was verified
+  std::string digest;        // SHA-256 of what was parsed, hex
+  std::string signer;        // the id of the key that signed it; "" where no signature was verified
+  std::string quantization;  // by its operators: "dynamic", "static" or "none"
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> providers;  // in force

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -139,6 +140,24 @@ struct CacheOptions {
   bool force = false;
 };
 
+// How sure a classifier is: which output says so, and how.
+struct PredictionOptions {
+  // What the output holds: "probabilities" or "logits"; "": nobody looks.
+  std::string values;
+  // Its name; "": the first one that holds floats.
+  std::string output;
+  // What the classes are called; of those without a name, the number is. Beyond the fiftieth they are "other".
+  std::vector<std::string> classes;
+};
+
+// Where a version counts; what is there when it is loaded is counted on. Two parts of half the size: the version's own,
+// and that of a control slice. Empty: memory of its own.
+struct CounterMemory {
+  std::span<std::byte> bytes;  // aligned to 64; `size` of them
+  std::shared_ptr<void> owner;
+  [[nodiscard]] static std::size_t size() noexcept;
+};
+
 struct ModelOptions {
   SessionOptions session;
   ContentLimits content;
@@ -148,6 +167,8 @@ struct ModelOptions {
   std::function<void(const TrustVerdict&)> on_verdict;
   BatchingOptions batching;
   CacheOptions cache;
+  PredictionOptions predictions;
+  CounterMemory counters;
   // Runs at once; 0: usable cores / intra_op_num_threads. All share one session, so weights are held once.
   int instances = 0;
   // A request above it is refused from its descriptor, before its data is touched.

@@ -10,8 +10,10 @@
 #include "anya/cache.h"
 #include "anya/clock.h"
 #include "anya/session.h"
+#include "anya/stats.h"
 #include "anya/status.h"
 #include "anya/tensor.h"
+#include "anya/trace_events.h"
 
 namespace anya {
 
@@ -60,11 +62,15 @@ class Request {
   std::uint64_t id = 0;
   std::uint64_t key_hash = 0;  // of the routing key; 0: none
   std::string tenant;
-  int priority = 0;               // 1 is the highest; 0: not given, counts as 128
-  Nanos deadline = kNever;        // on the engine's clock
-  Nanos timeout = kNever;         // what `deadline` was made from, for the message
-  RolloutTally* tally = nullptr;  // counts the outcome while a rollout is judged; alive as long as the request
-  std::uint8_t tally_arm = 0;     // RolloutTally::Arm
+  int priority = 0;                     // 1 is the highest; 0: not given, counts as 128
+  Nanos deadline = kNever;              // on the engine's clock
+  Nanos timeout = kNever;               // what `deadline` was made from, for the message
+  RolloutTally* tally = nullptr;        // counts the outcome while a rollout is judged; alive as long as the request
+  std::uint8_t tally_arm = 0;           // RolloutTally::Arm
+  Role role = Role::kStable;            // what the version is to this request
+  TraceEvents* trace_events = nullptr;  // where its end is told; null: nobody traces it. Alive as long as the request
+  TraceContext trace;
+  std::uint32_t trace_model = 0;  // TraceEvents::number_of
 
   // ---- Filled by the model at admission.
   Batcher* batcher = nullptr;    // alive as long as the request has not ended

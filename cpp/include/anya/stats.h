@@ -4,9 +4,13 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "anya/status.h"
@@ -19,10 +23,38 @@ inline constexpr std::array<double, 16> kDurationEdges = {1e-4, 2.5e-4, 5e-4,   
 // Upper edges of the batch size buckets in rows: powers of 2, then +Inf.
 inline constexpr std::array<double, 14> kBatchEdges = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192};
 
+// Upper edges of what lies between 0 and 1 (confidence, margin, entropy): steps of .05; then +Inf, where nothing falls.
+inline constexpr std::array<double, 20> kShareEdges = {0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5,
+                                                       0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0};
+
+// What a version was to a request: in a rollout's slices, or for a copy; stable for everything else, a request that
+// names its version included.
+enum class Role : std::uint8_t { kStable, kCanary, kControl, kShadow };
+inline constexpr std::size_t kRoleCount = 4;
+std::string_view role_name(Role role) noexcept;  // "stable" and so on
+
+// Why a batch left when it did.
+enum class Dispatch : std::uint8_t {
+  kIdle,      // an instance was idle; all that could share the run are in it
+  kFull,      // as large as it may be, or as pays; others stayed behind
+  kDeadline,  // cut short, so that its first request is in time
+  kDelay,     // max_queue_delay_microseconds ran out
+};
+inline constexpr std::size_t kDispatchCount = 4;
+std::string_view dispatch_name(Dispatch dispatch) noexcept;  // "idle" and so on
+
+// An observation with the trace it belongs to.
+struct Exemplar {
+  std::size_t bucket = 0;
+  std::string trace_id;  // 32 hex digits
+  double value = 0;
+};
+
 struct HistogramSnapshot {
   std::vector<double> edges;          // upper bounds, without +Inf
   std::vector<std::uint64_t> counts;  // per bucket, not cumulative; one more than edges
   double sum = 0;
+  std::vector<Exemplar> exemplars = {};  // at most one of each bucket, a recent one
 };
 
 // What runs of a model take, as far as the engine knows: measured at load, then learned from the runs themselves.
@@ -94,12 +126,16 @@ struct ModelStats {
   std::uint64_t accepted = 0;
   std::array<std::uint64_t, kErrorCodeCount> ended{};    // by outcome; index kOk is success
   std::array<std::uint64_t, kErrorCodeCount> refused{};  // at the door, by error
+  std::array<std::array<std::uint64_t, kErrorCodeCount>, kRoleCount> ended_by_role{};  // the same, taken apart
   std::uint64_t in_flight = 0;
-  std::uint64_t queue_depth = 0;  // waiting now
+  std::uint64_t queue_depth = 0;     // waiting now
+  std::uint64_t max_queue_size = 0;  // that may wait
+  std::uint64_t memory_bytes = 0;    // of the model's files
   std::uint64_t instances = 0;
   std::uint64_t instances_busy = 0;
-  std::uint64_t batches = 0;            // runs, a run of one request included
-  std::uint64_t rows = 0;               // rows in those runs
+  std::uint64_t batches = 0;                               // runs, a run of one request included
+  std::uint64_t rows = 0;                                  // rows in those runs
+  std::array<std::uint64_t, kDispatchCount> dispatches{};  // batches by why they left; halves of a split one are none
   std::uint64_t in_place = 0;           // runs on the thread of who asked, an event loop's batches included
   std::uint64_t splits = 0;             // batches run again in halves because a run failed
   std::uint64_t terminated_runs = 0;    // runs stopped because nobody waited for them any more
@@ -112,9 +148,18 @@ struct ModelStats {
   HistogramSnapshot compute_duration;   // seconds of the run, observed once per request in it
   HistogramSnapshot batch_size;         // rows per run
   std::vector<RunTime> run_times;       // by row_bytes, then rows
-  CacheStats cache;                     // all zero: there is none
-  std::vector<TensorCount> tensors;     // inputs, then outputs, in schema order; those that have rules for values
+  // Of a classifier that PredictionOptions name an output of: one observation for each thing it was asked about.
+  HistogramSnapshot confidence;                                    // the largest probability; no edges: nobody looks
+  HistogramSnapshot margin;                                        // how far it is above the next one
+  HistogramSnapshot entropy;                                       // of the distribution, from 0 to 1
+  std::vector<std::pair<std::string, std::uint64_t>> predictions;  // by class, "other" and "invalid" last
+  CacheStats cache;                                                // all zero: there is none
+  std::vector<TensorCount> tensors;  // inputs, then outputs, in schema order; those that have rules for values
 };
+
+// What counters in somebody's memory (CounterMemory, ModelOptions) say: the counting fields, with queue depth and busy
+// instances by the counts. `classes` null: predictions are not looked at. Throws Error(kConfigError): it is too small.
+ModelStats stats_in(std::span<const std::byte> memory, const std::vector<std::string>* classes);
 
 // Adds the counts and gauges of `more` to those of `sum`; name, version, run_times and tensors stay as they are.
 void add(ModelStats& sum, const ModelStats& more);

@@ -226,6 +226,12 @@ void BatchFormer::rescue(Filling& filling, std::vector<Request*>& batch, std::ve
   }
 }
 
+Dispatch BatchFormer::why(const Filling& filling, const Request& first, bool cut) const noexcept {
+  const bool leaves_others = limits_.batchable ? next_sharer(first) < buckets_.size() : size_ > 0;
+  if (leaves_others) return cut ? Dispatch::kDeadline : Dispatch::kFull;
+  return limits_.batchable && filling.rows >= limits_.max_rows ? Dispatch::kFull : Dispatch::kIdle;
+}
+
 Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& batch, std::vector<Request*>& dead) {
   while (!buckets_.empty()) {
     bool passes_over = false;
@@ -245,7 +251,8 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
     }
     Filling filling;
     filling.now = now;
-    filling.share = in_half_its_time(first, costs, share_of(waiting, costs, instances, most));
+    const std::int64_t share = share_of(waiting, costs, instances, most);
+    filling.share = in_half_its_time(first, costs, share);
     const std::int64_t taken = limits_.batchable ? filling.share : 1;
     if (costs != nullptr && waiting > taken * std::max<std::int64_t>(1, instances.idle)) {
       filling.in_time = now + with_room(costs->at_least(taken));
@@ -257,7 +264,9 @@ Nanos BatchFormer::poll(Nanos now, Instances instances, std::vector<Request*>& b
       const std::size_t next = next_sharer(*any);
       more = next < buckets_.size() && fill_from(next, filling, batch, dead);
     }
+    const bool cut = filling.share < share;
     if (batch.empty()) rescue(filling, batch, dead);
+    if (!batch.empty()) dispatch_ = why(filling, *batch.front(), cut);
     if (!batch.empty() && passes_over) passed_over_ = aged ? 0 : passed_over_ + 1;
     return kNever;
   }

@@ -8,6 +8,7 @@
 
 #include "anya/clock.h"
 #include "anya/request.h"
+#include "anya/stats.h"
 #include "batching/cost_model.h"
 #include "batching/waiting_line.h"
 
@@ -60,6 +61,8 @@ class BatchFormer {
   Nanos poll(Nanos now, Instances instances, std::vector<Request*>& batch, std::vector<Request*>& dead);
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  // Why the last batch is as large as it is; never kDelay, which is for who waited to say.
+  [[nodiscard]] Dispatch dispatch() const noexcept { return dispatch_; }
   // The least wait in the lowest level of those in `batch` and those still waiting: higher levels wait little however
   // long the queue is.
   [[nodiscard]] Nanos least_wait(Nanos now, std::span<Request* const> batch) const noexcept;
@@ -86,6 +89,7 @@ class BatchFormer {
   Request* pop(std::size_t at) noexcept;
   // False: the batch is full.
   bool fill_from(std::size_t at, Filling& filling, std::vector<Request*>& batch, std::vector<Request*>& dead) noexcept;
+  [[nodiscard]] Dispatch why(const Filling& filling, const Request& first, bool cut) const noexcept;
   static std::int64_t in_half_its_time(const Request& first, const RowCosts* costs, std::int64_t share) noexcept;
   void shorten(const Request& first, const RowCosts& costs, Filling& filling) const noexcept;
   void rescue(Filling& filling, std::vector<Request*>& batch, std::vector<Request*>& dead) const noexcept;
@@ -98,6 +102,7 @@ class BatchFormer {
   Limits limits_;
   std::vector<Bucket> buckets_;  // none empty
   std::size_t size_ = 0;
+  Dispatch dispatch_ = Dispatch::kIdle;
   std::uint64_t next_ticket_ = 0;
   std::uint64_t passed_over_ = 0;  // batches since the longest wait was last heeded while a higher level went first
   Nanos last_arrival_ = -1;        // of the newest request ever added; -1: none

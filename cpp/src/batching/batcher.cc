@@ -42,6 +42,7 @@ Batcher::Batcher(Session& session, const Clock& clock, Setup setup)
       gate_(static_cast<std::uint32_t>(setup_.instances)),
       slots_(static_cast<std::size_t>(setup_.instances)),
       intake_(limit_),
+      counters_(setup_.counters == nullptr ? std::make_shared<ModelCounters>() : setup_.counters),
       cost_(setup_.one_shape),
       door_(setup_.batching, setup_.instances),
       row_limit_(std::max<std::int64_t>(1, setup_.batching.max_batch_size)),
@@ -101,8 +102,9 @@ bool Batcher::is_short(std::span<Request* const> requests) const noexcept {
 
 // REQUIRES: an instance has been taken from the gate.
 void Batcher::run_at_once(std::span<Request* const> requests, DeadlineTimer* timer) noexcept {
-  counters_.accepted(requests.size());
-  counters_.in_place();
+  counters_->accepted(requests.size());
+  counters_->in_place();
+  counters_->dispatched(Dispatch::kIdle);
   Stop stop = Stop::kNo;  // who else could end them is the thread that runs them
   for (Request* request : requests) {
     began(*request);
@@ -132,9 +134,9 @@ std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
   const std::uint32_t booked = book(requests.first(fit));
   if (booked < fit) {
     refuse(requests.subspan(booked, fit - booked));
-    counters_.refused(requests[booked]->status.code, fit - booked);
+    counters_->refused(requests[booked]->status.code, fit - booked);
   }
-  if (fit < requests.size()) counters_.refused(ErrorCode::kOverloaded, requests.size() - fit);
+  if (fit < requests.size()) counters_->refused(ErrorCode::kOverloaded, requests.size() - fit);
   return booked;
 }
 
@@ -144,7 +146,8 @@ std::uint32_t Batcher::book(std::span<Request*> requests) noexcept {
   const std::uint32_t booked = gate_.book(static_cast<std::uint32_t>(requests.size()), limit_, seen);
   std::uint64_t fresh = 0;
   for (std::uint32_t i = 0; i < booked; ++i) fresh += requests[i]->batcher == nullptr ? 1U : 0U;
-  if (fresh > 0) counters_.accepted(fresh);
+  if (fresh > 0) counters_->accepted(fresh);
+  if (booked > 0) counters_->queued(booked);
   for (std::uint32_t i = 0; i < booked; ++i) {
     Request* const request = requests[i];
     began(*request);
@@ -161,7 +164,7 @@ std::uint32_t Batcher::book(std::span<Request*> requests) noexcept {
 }
 
 void Batcher::accept(Request& request) noexcept {
-  counters_.accepted(1);
+  counters_->accepted(1);
   request.batcher = this;
 }
 
@@ -240,6 +243,7 @@ void Batcher::drain_intake() {
 // Fills instance.batch; false: nothing to do now.
 bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
   const bool may_linger = freed && setup_.batching.max_queue_delay_microseconds > 0;
+  bool lingered = false;
   for (;;) {
     EventCount::Key key = 0;
     if (may_linger) key = wake_.prepare_wait();  // company that comes while we decide must not be missed
@@ -262,7 +266,11 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       again = former_.poll(now, instances, instance.batch, instance.dead);
       running_rows_.fetch_add(rows_of(instance.batch), std::memory_order_relaxed);
       left = former_.size();
-      if (!instance.batch.empty()) watch_delay(instance.batch, left, now);
+      if (!instance.batch.empty()) {
+        const Dispatch why = former_.dispatch();
+        counters_->dispatched(why == Dispatch::kIdle && lingered ? Dispatch::kDelay : why);
+        watch_delay(instance.batch, left, now);
+      }
     }
     instance.left_others = left > 0;
     for (const Request* request : instance.batch) door_.leave(*request);
@@ -271,6 +279,7 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
     if (may_linger && !linger) wake_.cancel_wait();
     if (!instance.batch.empty()) {
       gate_.leave(static_cast<std::uint32_t>(instance.batch.size()));
+      counters_->left_queue(instance.batch.size());
       if (left > 0 && gate_.view().free() > 0) wake_.notify(1);
       drop_dead(instance);
       return true;
@@ -280,6 +289,7 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       continue;
     }
     if (!linger) return false;
+    lingered = true;
     gate_.set_lingering();
     wake_.wait(key, again);
     gate_.clear_lingering();
@@ -317,6 +327,7 @@ void Batcher::drop_dead(Instance& instance) noexcept {
     request->release();
   }
   gate_.leave(static_cast<std::uint32_t>(instance.dead.size()));
+  counters_->left_queue(instance.dead.size());
   instance.dead.clear();
   signal_all(instance);
 }
@@ -335,7 +346,7 @@ void Batcher::close() noexcept {
     drained_.wait(key);
   }
   // Whoever decided an outcome a moment ago may still be about to count it: a few instructions.
-  while (counters_.in_flight() != 0) std::this_thread::yield();
+  while (counters_->in_flight() != 0) std::this_thread::yield();
   stopping_.store(true, std::memory_order_seq_cst);
   wake_.notify_all();
   for (std::jthread& worker : workers_) {
@@ -351,15 +362,22 @@ void Batcher::reset_run_times() noexcept {
 }
 
 void Batcher::read(ModelStats& stats) const {
-  counters_.read(stats);
+  counters_->read(stats);
   stats.run_times = cost_.read();
   stats.row_limit = static_cast<std::uint64_t>(row_limit_.now());
   stats.failed = standing().failed();
   stats.circuit = standing().circuit(clock_.now());
+  stats.queue_depth = stats.instances_busy = 0;
+  add_gauges(stats);
+}
+
+void Batcher::add_gauges(ModelStats& stats) const {
   const Gate::View now = gate_.view();
-  stats.queue_depth = now.waiting();
-  stats.instances = static_cast<std::uint64_t>(setup_.instances);
-  stats.instances_busy = stats.instances - std::min<std::uint64_t>(stats.instances, now.free());
+  const auto instances = static_cast<std::uint64_t>(setup_.instances);
+  stats.queue_depth += now.waiting();
+  stats.max_queue_size += limit_;
+  stats.instances += instances;
+  stats.instances_busy += instances - std::min<std::uint64_t>(instances, now.free());
   const Nanos since = clock_.now() - kStuck;
   for (const Instance& instance : instances_) {
     const Nanos stopped_at = instance.watch.stopped_at();

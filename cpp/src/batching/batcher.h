@@ -23,6 +23,7 @@
 #include "batching/queue_delay.h"
 #include "batching/queue_door.h"
 #include "batching/row_limit.h"
+#include "batching/run_observer.h"
 #include "batching/slot_set.h"
 #include "batching/standing.h"
 #include "stats/drift_monitor.h"
@@ -50,6 +51,8 @@ class Batcher {
     bool one_shape = true;                                  // beyond the rows
     std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand, of one shape
     std::shared_ptr<Standing> standing;                     // shared by the batchers of a version; null: it is alone
+    std::shared_ptr<ModelCounters> counters;                // null: of its own
+    std::shared_ptr<const RunObserver> observer;            // null: nobody looks
   };
   // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
   Batcher(Session& session, const Clock& clock, Setup setup);
@@ -109,15 +112,16 @@ class Batcher {
     drift_.store(monitor, std::memory_order_release);  // pairs with run's acquire: who sees it sees what it was made of
   }
 
-  // Fills the gauges and counters of this model.
+  // Fills the gauges and counters of this model; or adds its gauges alone, and nothing of run times.
   void read(ModelStats& stats) const;
+  void add_gauges(ModelStats& stats) const;
   [[nodiscard]] std::uint32_t waiting() const noexcept { return gate_.view().waiting(); }
-  void count_refusal(ErrorCode code) noexcept { counters_.refused(code); }
+  void count_refusal(ErrorCode code) noexcept { counters_->refused(code); }
   // An upper estimate of a lone run's duration, learned from runs; 0: nothing learned yet.
   [[nodiscard]] Nanos slow_run() const noexcept { return slow_run_.load(std::memory_order_relaxed); }
   // What a run of one row is expected to take; 0: nobody knows.
   [[nodiscard]] Nanos expected_run() const noexcept { return cost_.of(0).predict(1); }
-  [[nodiscard]] std::uint64_t succeeded() const noexcept { return counters_.succeeded(); }
+  [[nodiscard]] std::uint64_t succeeded() const noexcept { return counters_->succeeded(); }
 
  private:
   void work() noexcept;
@@ -146,6 +150,7 @@ class Batcher {
   void drop_dead(Instance& instance) noexcept;
   void drain_intake() REQUIRES_LOCK(scheduling_);
   void watch_delay(std::span<Request* const> batch, std::size_t left, Nanos now) noexcept REQUIRES_LOCK(scheduling_);
+  static void trace(const Request& request) noexcept;
   static void tally(const Request& request, ErrorCode code) noexcept;
   Gate::View give_back(std::size_t slot) noexcept;
   bool is_short(std::span<Request* const> requests) const noexcept;
@@ -169,7 +174,7 @@ class Batcher {
   MpmcQueue<Request*> intake_;
   EventCount wake_;
   EventCount drained_;
-  ModelCounters counters_;
+  const std::shared_ptr<ModelCounters> counters_;
   std::atomic<std::int64_t> running_rows_{0};  // in the workers' runs; a hint for sharing, so relaxed
   std::atomic<Nanos> slow_run_{0};
   CostModel cost_;

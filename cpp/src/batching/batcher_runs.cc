@@ -26,10 +26,11 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (stop == Stop::kWhenDead && !instance.watch.begin(requests, number)) return;
   const Nanos started_at = clock_.now();
   const std::int64_t rows = rows_of(requests);
+  counters_->began();
   Status status = run_session(instance, requests);
-  counters_.ran(rows);
+  counters_->ran(rows);
   if (stop == Stop::kWhenDead && instance.watch.end()) {
-    counters_.terminated();  // all of them have their outcomes
+    counters_->terminated();  // all of them have their outcomes
     let_go_of_outputs(instance);
     return;
   }
@@ -37,7 +38,7 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   if (status.code == ErrorCode::kOutOfMemory && requests.size() > 1) row_limit_.ran_out(rows);
   if (status.ok()) row_limit_.fitted(rows);
   if (!status.ok() && requests.size() > 1 && !standing().failed()) {
-    counters_.split();
+    counters_->split();
     let_go_of_outputs(instance);
     for (Request* request : requests) {
       for (OutputBuffer& output : request->outputs) {
@@ -56,6 +57,11 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   DriftMonitor* const drift = status.ok() ? drift_.load(std::memory_order_acquire) : nullptr;
   const bool is_lent = drift != nullptr && requests.size() == 1 && !instance.in_place;
   if (is_lent) keep_for_drift(*drift, instance, *requests.front(), ended_at - started_at);
+  if (status.ok() && setup_.observer != nullptr) {
+    for (const Request* request : requests) {
+      if (!request->is_claimed()) setup_.observer->answered(*request, *counters_);
+    }
+  }
   for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
   if (drift != nullptr) {
     if (!instance.in_place) signal_all(instance);  // those who wait come first
@@ -152,6 +158,23 @@ void Batcher::tally(const Request& request, ErrorCode code) noexcept {
                           compute, request.batch_rows, request.cost_class, request.ended_at);
 }
 
+void Batcher::trace(const Request& request) noexcept {
+  TraceEvent event;
+  event.context = request.trace;
+  event.request_id = request.id;
+  event.model = request.trace_model;
+  event.instance = request.running_on();
+  event.code = request.status.code;
+  event.role = request.role;
+  event.batch_rows = request.batch_rows;
+  event.accepted_at = request.accepted_at;
+  event.started_at = request.started_at;
+  event.ended_at = request.ended_at;
+  request.trace_events->push(event);
+  request.batcher->counters_->traced(event.context.trace_high, event.context.trace_low,
+                                     request.ended_at - request.accepted_at);
+}
+
 // REQUIRES: the caller has won the claim. Returns the completion queue to signal, or null.
 CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_at, Nanos ended_at,
                                  std::int64_t rows) noexcept {
@@ -164,9 +187,10 @@ CompletionQueue* Batcher::settle(Request& request, Status status, Nanos started_
   if (request.watcher != nullptr) request.watcher->decided(request);
   // What a version answers from its cache says nothing of the version; what it failed at does, whatever was given.
   if (request.tally != nullptr && !request.by_other) tally(request, code);
+  if (request.trace_events != nullptr) trace(request);
   // Once it is counted as ended the batcher may be gone (close() waits for the counts): only the request is touched
   // then.
-  request.batcher->counters_.ended(request.status.code, request.accepted_at, started_at, ended_at);
+  request.batcher->counters_->ended(request.status.code, request.role, request.accepted_at, started_at, ended_at);
   return request.publish();
 }
 

@@ -111,6 +111,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.version = version;
   info.digest = loaded.digest;
   info.signer = loaded.signer;
+  info.quantization = loaded.quantization;
   info.inputs = loaded.session->schema().inputs;
   info.outputs = loaded.session->schema().outputs;
   info.providers = loaded.session->providers();
@@ -124,7 +125,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.load_seconds = static_cast<double>(impl_->dependencies.clock->now() - began) * 1e-9;
   auto model = std::make_shared<Model>(std::make_unique<Model::Impl>(
       impl_->shared, std::move(info), std::move(loaded.session), std::move(rules), options.batching, loaded.run_times,
-      timeouts_of(options), loaded.rules, options.cache, options.breaker));
+      timeouts_of(options), loaded.rules, options.cache, options.breaker, options.predictions, options.counters));
   model->set_profile(std::move(loaded.profile));
 
   MutexLock lock(impl_->mutex);
@@ -158,7 +159,13 @@ std::vector<ModelStats> Engine::stats() const {
     models = impl_->models;
   }
   std::vector<ModelStats> all;
-  for (const auto& model : models) all.push_back(model->stats());
+  for (const auto& model : models) {
+    // While a version is loaded again there are two of it: the one that answers is the older.
+    const auto is_it = [&](const ModelStats& other) {
+      return other.name == model->info().name && other.version == model->info().version;
+    };
+    if (std::none_of(all.begin(), all.end(), is_it)) all.push_back(model->stats());
+  }
   return all;
 }
 

@@ -11,6 +11,7 @@
 #include "model/row_check.h"
 #include "model/rule_book.h"
 #include "model/verified_model.h"
+#include "onnx/operators.h"
 
 namespace anya {
 namespace {
@@ -107,6 +108,7 @@ LoadedModel load_model(const ModelSource& source, const ModelOptions& options, c
   const onnx::ModelWalk walk = open_model(source, options, open_session, seams, &loaded);
   static_cast<void>(
       RuleBook(loaded.rules, loaded.session->schema()));  // what does not fit ends the load before warm-up
+  loaded.quantization = onnx::quantization_of(walk.ops);
   for (const onnx::RowCoupling& coupling : walk.row_coupling_ops) loaded.row_coupling_ops.push_back(coupling.op);
   loaded.random_ops = walk.random_ops;
 

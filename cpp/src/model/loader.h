@@ -27,6 +27,7 @@ struct LoadedModel {
   ModelRules rules;                // in force: the options', or what was made of them and schema.toml
   std::string profile;             // of a directory's profile.json, which is no part of the digest that it names; or ""
   std::uint64_t file_bytes = 0;
+  std::string quantization;              // "dynamic", "static" or "none"
   bool batch_axis = false;               // axis 0 of every input and output counts rows
   bool batchable = false;                // and rows do not depend on their company: requests may share a run
   std::string batching_note;             // why, or why not, in one sentence

@@ -9,6 +9,7 @@
 
 #include "model/checked_session.h"
 #include "model/model_impl.h"
+#include "model/prediction_reader.h"
 
 namespace anya {
 namespace {
@@ -19,9 +20,21 @@ Nanos nanos_of(double seconds) {
   return seconds > 0 && seconds <= kLongest ? static_cast<Nanos>(seconds * 1e9) : kNever;
 }
 
+struct Looks {
+  std::shared_ptr<ModelCounters> counters;
+  std::shared_ptr<const RunObserver> observer;
+};
+
+std::shared_ptr<ModelCounters> counters_in(const CounterMemory& memory, std::size_t part) {
+  if (memory.bytes.empty()) return std::make_shared<ModelCounters>();
+  const std::size_t size = CounterMemory::size() / 2;
+  if (memory.bytes.size() < 2 * size) return std::make_shared<ModelCounters>(memory.bytes.first(0), memory.owner);
+  return std::make_shared<ModelCounters>(memory.bytes.subspan(part * size, size), memory.owner);
+}
+
 Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, BatchingOptions batching,
                         const std::vector<MeasuredRun>& run_times, const Timeouts& timeouts,
-                        const std::optional<BreakerOptions>& breaker) {
+                        const std::optional<BreakerOptions>& breaker, const Looks& looks) {
   if (batching.queue_delay_target_microseconds == 0 && timeouts.usual != kNever) {
     batching.queue_delay_target_microseconds = std::max<std::int64_t>(1, timeouts.usual / 2000);
   }
@@ -32,7 +45,9 @@ Batcher::Setup setup_of(const ModelInfo& info, const Admission& admission, Batch
                        .name = info.name,
                        .one_shape = admission.one_shape(),
                        .run_times = {},
-                       .standing = std::make_shared<Standing>(breaker)};
+                       .standing = std::make_shared<Standing>(breaker),
+                       .counters = looks.counters,
+                       .observer = looks.observer};
   for (const MeasuredRun& run : run_times) setup.run_times.emplace_back(run.rows, run.duration);
   return setup;
 }
@@ -69,6 +84,8 @@ void expire(Request& request, Nanos now) {
 
 }  // namespace
 
+std::size_t CounterMemory::size() noexcept { return 2 * ModelCounters::bytes(); }
+
 Timeouts timeouts_of(const ModelOptions& options) {
   const Nanos longest = nanos_of(options.max_timeout);
   return {std::min(nanos_of(options.default_timeout), longest), longest};
@@ -83,13 +100,19 @@ Opened::Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules)
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
                   Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
                   Timeouts the_timeouts, const ModelRules& model_rules, const CacheOptions& cache_options,
-                  const std::optional<BreakerOptions>& breaker)
+                  const std::optional<BreakerOptions>& breaker, const PredictionOptions& prediction_options,
+                  const CounterMemory& memory)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
       opened(std::make_shared<Opened>(std::move(the_session), model_rules)),
       admission(opened->session->schema(), with_shapes(std::move(admission_rules), opened->rules)),
       timeouts(the_timeouts),
-      batcher(*opened->session, *shared->clock, setup_of(info, admission, batching, run_times, timeouts, breaker)) {
+      classes(prediction_options.classes),
+      predictions(PredictionReader::make(prediction_options, opened->session->schema())),
+      counters(counters_in(memory, 0)),
+      of_twins(counters_in(memory, 1)),
+      batcher(*opened->session, *shared->clock,
+              setup_of(info, admission, batching, run_times, timeouts, breaker, {counters, predictions})) {
   if (cache_options.capacity_bytes <= 0) return;
   try {
     cache = std::make_unique<AnswerCache>(cache_options, random_seed(), batcher, *shared->clock,
@@ -99,14 +122,6 @@ Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, 
     throw;
   }
 }
-
-Model::Impl::Impl(TwinOf of)
-    : shared(of.model.shared),
-      info(of.model.info),
-      opened(of.model.opened),
-      admission(of.model.admission),
-      timeouts(of.model.timeouts),
-      batcher(*opened->session, *shared->clock, of.model.batcher.setup()) {}
 
 namespace {
 
@@ -259,19 +274,6 @@ bool Model::conclude(Request& request, ErrorCode code, Reason reason) noexcept {
 void Model::count_refusal(ErrorCode code) noexcept { impl_->batcher.count_refusal(code); }
 
 std::uint32_t Model::waiting() const noexcept { return impl_->batcher.waiting(); }
-ModelStats Model::stats() const {
-  ModelStats stats;
-  stats.name = impl_->info.name;
-  stats.version = impl_->info.version;
-  stats.tensors = impl_->opened->rules.read();
-  MutexLock lock(impl_->mutex);  // a twin's counts are in one of the two places
-  impl_->batcher.read(stats);
-  for (const auto& twin : impl_->twins) add(stats, twin->stats());
-  add(stats, impl_->of_past_twins);
-  if (impl_->cache != nullptr) stats.cache = impl_->cache->stats();
-  return stats;
-}
-
 void Model::watch_drift(const DriftPlan* plan) {
   std::optional<DriftPlan> copy;
   if (plan != nullptr) {
@@ -311,42 +313,8 @@ bool Model::turns_away() noexcept {
 }
 std::optional<CircuitStats> Model::circuit() const { return impl_->batcher.standing().circuit(now()); }
 bool Model::failed() const noexcept { return impl_->batcher.standing().failed(); }
-std::uint64_t Model::succeeded() const noexcept {
-  MutexLock lock(impl_->mutex);
-  std::uint64_t sum = impl_->batcher.succeeded() + impl_->of_past_twins.ended[0];
-  for (const auto& twin : impl_->twins) sum += twin->succeeded();
-  return sum;
-}
 Nanos Model::expected_run() const noexcept { return impl_->batcher.expected_run(); }
 bool Model::inject(std::shared_ptr<const Faults> faults) { return impl_->batcher.standing().inject(std::move(faults)); }
-
-void Model::reset_run_times() noexcept {
-  impl_->batcher.reset_run_times();
-  MutexLock lock(impl_->mutex);
-  for (const auto& twin : impl_->twins) twin->reset_run_times();
-}
-
-std::shared_ptr<Model> Model::make_twin() {
-  auto twin = std::make_shared<Model>(std::make_unique<Impl>(Impl::TwinOf{*impl_}));
-  MutexLock lock(impl_->mutex);
-  if (impl_->closed) {
-    throw Error(ErrorCode::kUnavailable,
-                "model '" + impl_->info.name + ":" + impl_->info.version + "' is being unloaded");
-  }
-  if (const auto& plan = impl_->monitors.plan()) twin->watch_drift(&*plan);
-  impl_->twins.push_back(twin);
-  return twin;
-}
-
-void Model::end_twin(const std::shared_ptr<Model>& twin) noexcept {
-  twin->close();
-  MutexLock lock(impl_->mutex);
-  if (std::erase(impl_->twins, twin) == 0) return;  // somebody else was quicker
-  ModelStats counts = twin->stats();
-  counts.instances = 0;
-  add(impl_->of_past_twins, counts);
-  impl_->monitors.keep(twin->take_drift());
-}
 
 void Model::close() noexcept {
   std::vector<std::shared_ptr<Model>> twins;

@@ -51,21 +51,30 @@ struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
        Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
        Timeouts timeouts = {}, const ModelRules& model_rules = {}, const CacheOptions& cache = {},
-       const std::optional<BreakerOptions>& breaker = {});
+       const std::optional<BreakerOptions>& breaker = {}, const PredictionOptions& predictions = {},
+       const CounterMemory& memory = {});
   struct TwinOf {
     const Impl& model;
+    std::shared_ptr<ModelCounters> counters;
   };
   explicit Impl(TwinOf of);  // a queue and instances of its own, on the same session
+
+  // What was counted there; no gauges.
+  [[nodiscard]] ModelStats counted(const ModelCounters& of) const;
 
   const std::shared_ptr<EngineShared> shared;
   const ModelInfo info;
   const std::shared_ptr<Opened> opened;
   const Admission admission;
   const Timeouts timeouts;
+  const std::vector<std::string> classes;                // what is predicted
+  const std::shared_ptr<const RunObserver> predictions;  // null: nobody looks
+  const std::shared_ptr<ModelCounters> counters;
+  const std::shared_ptr<ModelCounters> of_twins;  // one at a time counts here; null: this is one
 
   mutable Mutex mutex;
   std::vector<std::shared_ptr<Model>> twins GUARDED_BY(mutex);
-  ModelStats of_past_twins GUARDED_BY(mutex);
+  ModelStats of_past_twins GUARDED_BY(mutex);  // who counted elsewhere, because another twin was still there
   bool closed GUARDED_BY(mutex) = false;
   Monitors monitors GUARDED_BY(mutex);
   std::string profile GUARDED_BY(mutex);

@@ -96,6 +96,16 @@ std::string allow_list_fault(const WalkLimits& limits, std::string_view domain, 
   return "the model has the operator " + quoted(name, 80) + ", which is not allowed (ModelLimits.operators)";
 }
 
+std::string_view quantization_of(const std::vector<OperatorCount>& ops) noexcept {
+  bool is_static = false;
+  for (const OperatorCount& each : ops) {
+    const std::string_view type = each.type;
+    if (type.starts_with("Dynamic") || type == "MatMulInteger" || type == "ConvInteger") return "dynamic";
+    is_static = is_static || type.starts_with("QLinear") || type == "DequantizeLinear" || type == "QGemm";
+  }
+  return is_static ? "static" : "none";
+}
+
 std::string full_name(std::string_view domain, std::string_view type) {
   std::string name(domain);
   if (!name.empty()) name += '.';

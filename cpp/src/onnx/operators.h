@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "onnx/wire_walk.h"
 
@@ -31,6 +32,10 @@ bool is_forbidden(std::string_view domain, std::string_view type) noexcept;
 
 // Why an operator is not on the lists of what is allowed, or "".
 std::string allow_list_fault(const WalkLimits& limits, std::string_view domain, std::string_view type);
+
+// How a model with these operators computes: "dynamic" (it quantises what it is asked), "static" (it was quantised with
+// fixed scales), "none".
+std::string_view quantization_of(const std::vector<OperatorCount>& ops) noexcept;
 
 // "Relu", "com.microsoft.QAttention"
 std::string full_name(std::string_view domain, std::string_view type);

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stats/model_counters.h"
 
+#include <algorithm>
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
 namespace anya {
 namespace {
 
@@ -12,6 +19,8 @@ constexpr std::array<std::uint64_t, N> scaled(const std::array<double, N>& edges
 }
 constexpr auto kDurationNanos = scaled(kDurationEdges, 1e9);
 constexpr auto kBatchRows = scaled(kBatchEdges, 1);
+
+constexpr std::uint64_t kMillion = 1'000'000;
 
 std::uint64_t positive(Nanos value) noexcept { return value > 0 ? static_cast<std::uint64_t>(value) : 0; }
 
@@ -33,6 +42,7 @@ void add(HistogramSnapshot& sum, const HistogramSnapshot& more) {
   }
   add_each(sum.counts, more.counts);
   sum.sum += more.sum;
+  sum.exemplars.insert(sum.exemplars.end(), more.exemplars.begin(), more.exemplars.end());
 }
 
 }  // namespace
@@ -40,9 +50,13 @@ void add(HistogramSnapshot& sum, const HistogramSnapshot& more) {
 void add(ModelStats& sum, const ModelStats& more) {
   sum.accepted += more.accepted;
   add_each(sum.ended, more.ended);
+  for (std::size_t role = 0; role < kRoleCount; ++role) add_each(sum.ended_by_role[role], more.ended_by_role[role]);
   add_each(sum.refused, more.refused);
+  add_each(sum.dispatches, more.dispatches);
   sum.in_flight += more.in_flight;
   sum.queue_depth += more.queue_depth;
+  sum.max_queue_size += more.max_queue_size;
+  sum.memory_bytes += more.memory_bytes;
   sum.instances += more.instances;
   sum.instances_busy += more.instances_busy;
   sum.batches += more.batches;
@@ -55,13 +69,51 @@ void add(ModelStats& sum, const ModelStats& more) {
   add(sum.queue_duration, more.queue_duration);
   add(sum.compute_duration, more.compute_duration);
   add(sum.batch_size, more.batch_size);
+  add(sum.confidence, more.confidence);
+  add(sum.margin, more.margin);
+  add(sum.entropy, more.entropy);
+  for (const auto& [name, count] : more.predictions) {
+    const auto is_it = [&name = name](const auto& other) { return other.first == name; };
+    const auto found = std::find_if(sum.predictions.begin(), sum.predictions.end(), is_it);
+    if (found == sum.predictions.end()) {
+      sum.predictions.emplace_back(name, count);
+    } else {
+      found->second += count;
+    }
+  }
 }
 
-ModelCounters::ModelCounters() : shards_(new Shard[kShards]) {
+std::string_view role_name(Role role) noexcept {
+  static constexpr std::array<std::string_view, kRoleCount> kNames = {"stable", "canary", "control", "shadow"};
+  return kNames[static_cast<std::size_t>(role)];
+}
+
+std::string_view dispatch_name(Dispatch dispatch) noexcept {
+  static constexpr std::array<std::string_view, kDispatchCount> kNames = {"idle", "full", "deadline", "delay"};
+  return kNames[static_cast<std::size_t>(dispatch)];
+}
+
+std::size_t ModelCounters::bytes() noexcept { return kShards * sizeof(Shard); }
+
+ModelCounters::ModelCounters()
+    : owner_(new Shard[kShards], [](Shard* shards) { delete[] shards; }), shards_(static_cast<Shard*>(owner_.get())) {
   static_assert(kShards == 8, "shard() shifts to 3 bits");
 }
 
-void ModelCounters::ended(ErrorCode code, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept {
+ModelCounters::ModelCounters(std::span<std::byte> memory, std::shared_ptr<void> owner)
+    : owner_(std::move(owner)), shards_(reinterpret_cast<Shard*>(memory.data())) {
+  if (memory.size() < bytes() || reinterpret_cast<std::uintptr_t>(memory.data()) % alignof(Shard) != 0) {
+    throw Error(ErrorCode::kConfigError, "a version's counters need " + std::to_string(bytes()) +
+                                             " bytes, aligned to 64; they were given " + std::to_string(memory.size()));
+  }
+}
+
+void ModelCounters::become(std::span<const std::byte> words) noexcept {
+  // They are words and nothing else, and nobody counts here yet.
+  std::memcpy(static_cast<void*>(shards_), words.data(), std::min(words.size(), bytes()));
+}
+
+void ModelCounters::ended(ErrorCode code, Role role, Nanos accepted_at, Nanos started_at, Nanos ended_at) noexcept {
   Shard& mine = shard();
   const auto observe = [](auto& histogram, Nanos span) {
     const std::uint64_t nanos = positive(span);
@@ -73,7 +125,12 @@ void ModelCounters::ended(ErrorCode code, Nanos accepted_at, Nanos started_at, N
   }
   observe(mine.request, ended_at - accepted_at);
   // Release: a reader that sees this end also sees the acceptance, which came before it.
-  mine.ended[static_cast<std::size_t>(code)].fetch_add(1, std::memory_order_release);
+  mine.ended[static_cast<std::size_t>(role)][static_cast<std::size_t>(code)].fetch_add(1, std::memory_order_release);
+}
+
+void ModelCounters::traced(std::uint64_t trace_high, std::uint64_t trace_low, Nanos duration) noexcept {
+  const std::uint64_t nanos = positive(duration);
+  exemplars_[bucket_of(kDurationNanos, nanos)].put({trace_high, trace_low, nanos});
 }
 
 void ModelCounters::ran(std::int64_t rows) noexcept {
@@ -84,6 +141,46 @@ void ModelCounters::ran(std::int64_t rows) noexcept {
   mine.batch.observe(bucket_of(kBatchRows, count), count);
 }
 
+void ModelCounters::predicted(const Prediction& prediction) noexcept {
+  Shard& mine = shard();
+  if (!prediction.decided) {
+    mine.classes[kClasses + 1].fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  const auto observe = [](auto& histogram, double share) {
+    const std::uint64_t millionths = std::min<std::uint64_t>(kMillion, positive(std::lround(share * kMillion)));
+    const std::size_t bucket = millionths == 0 ? 0 : (millionths - 1) * kShareEdges.size() / kMillion;
+    histogram.observe(bucket, millionths);
+  };
+  observe(mine.confidence, prediction.confidence);
+  observe(mine.margin, prediction.margin);
+  observe(mine.entropy, prediction.entropy);
+  mine.classes[std::min(prediction.top, kClasses)].fetch_add(1, std::memory_order_relaxed);
+}
+
+void ModelCounters::read_predictions(ModelStats& stats, std::span<const std::string> classes) const {
+  stats.confidence = empty(kShareEdges);
+  stats.margin = empty(kShareEdges);
+  stats.entropy = empty(kShareEdges);
+  std::array<std::uint64_t, kClasses + 2> counts{};
+  for (std::size_t i = 0; i < kShards; ++i) {
+    shards_[i].confidence.add_to(stats.confidence, 1.0 / kMillion);
+    shards_[i].margin.add_to(stats.margin, 1.0 / kMillion);
+    shards_[i].entropy.add_to(stats.entropy, 1.0 / kMillion);
+    for (std::size_t at = 0; at < counts.size(); ++at) {
+      counts[at] += shards_[i].classes[at].load(std::memory_order_relaxed);
+    }
+  }
+  stats.predictions.clear();
+  for (std::size_t at = 0; at < kClasses; ++at) {
+    const bool has_name = at < classes.size();
+    if (has_name || counts[at] > 0)
+      stats.predictions.emplace_back(has_name ? classes[at] : std::to_string(at), counts[at]);
+  }
+  stats.predictions.emplace_back("other", counts[kClasses]);
+  stats.predictions.emplace_back("invalid", counts[kClasses + 1]);
+}
+
 void ModelCounters::read(ModelStats& stats) const {
   stats.request_duration = empty(kDurationEdges);
   stats.queue_duration = empty(kDurationEdges);
@@ -91,10 +188,13 @@ void ModelCounters::read(ModelStats& stats) const {
   stats.batch_size = empty(kBatchEdges);
   std::uint64_t all_ended = 0;
   for (std::size_t i = 0; i < kShards; ++i) {
-    for (std::size_t code = 0; code < kErrorCodeCount; ++code) {
-      const std::uint64_t count = shards_[i].ended[code].load(std::memory_order_acquire);
-      stats.ended[code] += count;
-      all_ended += count;
+    for (std::size_t role = 0; role < kRoleCount; ++role) {
+      for (std::size_t code = 0; code < kErrorCodeCount; ++code) {
+        const std::uint64_t count = shards_[i].ended[role][code].load(std::memory_order_acquire);
+        stats.ended_by_role[role][code] += count;
+        stats.ended[code] += count;
+        all_ended += count;
+      }
     }
   }
   for (std::size_t i = 0; i < kShards; ++i) {
@@ -102,6 +202,9 @@ void ModelCounters::read(ModelStats& stats) const {
     stats.accepted += one.accepted.load(std::memory_order_relaxed);
     for (std::size_t code = 0; code < kErrorCodeCount; ++code) {
       stats.refused[code] += one.refused[code].load(std::memory_order_relaxed);
+    }
+    for (std::size_t why = 0; why < kDispatchCount; ++why) {
+      stats.dispatches[why] += one.dispatches[why].load(std::memory_order_relaxed);
     }
     stats.batches += one.batches.load(std::memory_order_relaxed);
     stats.rows += one.rows.load(std::memory_order_relaxed);
@@ -113,13 +216,32 @@ void ModelCounters::read(ModelStats& stats) const {
     one.compute.add_to(stats.compute_duration, 1e-9);
     one.batch.add_to(stats.batch_size, 1);
   }
+  for (std::size_t bucket = 0; bucket < exemplars_.size(); ++bucket) {
+    const auto seen = exemplars_[bucket].get();
+    if (!seen) continue;
+    char hex[33];
+    std::snprintf(hex, sizeof(hex), "%016" PRIx64 "%016" PRIx64, seen->trace_high, seen->trace_low);
+    stats.request_duration.exemplars.push_back({bucket, hex, static_cast<double>(seen->value) * 1e-9});
+  }
   stats.in_flight = stats.accepted - all_ended;
+  std::uint64_t queued = 0;
+  std::uint64_t left = 0;
+  std::uint64_t began = 0;
+  for (std::size_t i = 0; i < kShards; ++i) {
+    left += shards_[i].left_queue.load(std::memory_order_relaxed);
+    queued += shards_[i].queued.load(std::memory_order_relaxed);
+    began += shards_[i].began.load(std::memory_order_relaxed);
+  }
+  stats.queue_depth = queued - std::min(queued, left);
+  stats.instances_busy = began - std::min(began, stats.batches);
 }
 
 std::uint64_t ModelCounters::succeeded() const noexcept {
   std::uint64_t count = 0;
   for (std::size_t i = 0; i < kShards; ++i) {
-    count += shards_[i].ended[static_cast<std::size_t>(ErrorCode::kOk)].load(std::memory_order_relaxed);
+    for (const auto& of_role : shards_[i].ended) {
+      count += of_role[static_cast<std::size_t>(ErrorCode::kOk)].load(std::memory_order_relaxed);
+    }
   }
   return count;
 }
@@ -128,10 +250,27 @@ std::uint64_t ModelCounters::in_flight() const noexcept {
   std::uint64_t ended = 0;
   std::uint64_t accepted = 0;
   for (std::size_t i = 0; i < kShards; ++i) {
-    for (const auto& count : shards_[i].ended) ended += count.load(std::memory_order_acquire);
+    for (const auto& of_role : shards_[i].ended) {
+      for (const auto& count : of_role) ended += count.load(std::memory_order_acquire);
+    }
   }
   for (std::size_t i = 0; i < kShards; ++i) accepted += shards_[i].accepted.load(std::memory_order_relaxed);
   return accepted - ended;
+}
+
+ModelStats stats_in(std::span<const std::byte> memory, const std::vector<std::string>* classes) {
+  const std::size_t size = ModelCounters::bytes();
+  if (memory.size() < 2 * size) throw Error(ErrorCode::kConfigError, "the memory is too small for counters");
+  ModelStats sum;
+  for (const std::size_t part : {std::size_t{0}, size}) {
+    ModelCounters counters;
+    counters.become(memory.subspan(part, size));
+    ModelStats stats;
+    counters.read(stats);
+    if (classes != nullptr) counters.read_predictions(stats, *classes);
+    add(sum, stats);
+  }
+  return sum;
 }
 
 }  // namespace anya

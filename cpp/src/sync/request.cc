@@ -70,6 +70,8 @@ void Request::reset() noexcept {
   timeout = kNever;
   tally = nullptr;
   tally_arm = 0;
+  role = Role::kStable;
+  trace_events = nullptr;
   rows = 0;
   signature = 0;
   cost_class = 0;

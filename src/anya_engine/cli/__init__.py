@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import AnyaError
-from . import _bench, _drift, _infer, _inspect, _keygen, _plan, _profile, _registry, _sign, _verify
+from . import _bench, _drift, _infer, _inspect, _keygen, _metrics, _plan, _profile, _registry, _sign, _verify
 from ._parser import Parser, VersionAction
 from ._text import CliError, one_line
 
@@ -21,6 +21,7 @@ __all__ = ["main"]
 DONE, VERDICT_NO, NOT_DONE = 0, 1, 2
 
 _COMMANDS = {"inspect": _inspect, "infer": _infer, "bench": _bench, "profile": _profile, "drift": _drift, "plan": _plan}
+_COMMANDS["metrics"] = _metrics
 _COMMANDS |= {"keygen": _keygen, "sign": _sign, "verify": _verify, "registry": _registry}
 
 

@@ -14,6 +14,7 @@ using anya::HistogramSnapshot;
 using anya::ModelCounters;
 using anya::ModelStats;
 using anya::Nanos;
+using anya::Role;
 
 namespace {
 
@@ -41,8 +42,8 @@ TEST(ModelCounters, AcceptedIsEndedAndInFlight) {
   ModelCounters counters;
   counters.accepted(5);
   counters.refused(ErrorCode::kOverloaded, 3);
-  counters.ended(ErrorCode::kOk, 100, 200, 300);
-  counters.ended(ErrorCode::kCancelled, 100, 0, 300);
+  counters.ended(ErrorCode::kOk, Role::kStable, 100, 200, 300);
+  counters.ended(ErrorCode::kCancelled, Role::kStable, 100, 0, 300);
   const ModelStats stats = read(counters);
   EXPECT_EQ(stats.accepted, 5u);
   EXPECT_EQ(stats.in_flight, 3u);
@@ -57,8 +58,8 @@ TEST(ModelCounters, AcceptedIsEndedAndInFlight) {
 TEST(ModelCounters, WhatNeverRanHasNoQueueAndNoRun) {
   ModelCounters counters;
   counters.accepted(2);
-  counters.ended(ErrorCode::kOk, 100, 200, 400);
-  counters.ended(ErrorCode::kDeadlineExceeded, 100, 0, 1100);
+  counters.ended(ErrorCode::kOk, Role::kStable, 100, 200, 400);
+  counters.ended(ErrorCode::kDeadlineExceeded, Role::kStable, 100, 0, 1100);
   const ModelStats stats = read(counters);
   EXPECT_EQ(sum(stats.request_duration.counts), 2u);
   EXPECT_EQ(sum(stats.queue_duration.counts), 1u);
@@ -74,8 +75,8 @@ TEST(ModelCounters, DurationsFallAtTheirExactEdges) {
     const Nanos exact = static_cast<Nanos>(anya::kDurationEdges[edge] * 1e9 + 0.5);
     ModelCounters counters;
     counters.accepted(2);
-    counters.ended(ErrorCode::kOk, 1000, 1000, 1000 + exact);
-    counters.ended(ErrorCode::kOk, 1000, 1000, 1000 + exact + 1);
+    counters.ended(ErrorCode::kOk, Role::kStable, 1000, 1000, 1000 + exact);
+    counters.ended(ErrorCode::kOk, Role::kStable, 1000, 1000, 1000 + exact + 1);
     const ModelStats stats = read(counters);
     EXPECT_EQ(stats.request_duration.counts[edge], 1u);
     EXPECT_EQ(stats.request_duration.counts[edge + 1], 1u);
@@ -102,7 +103,7 @@ TEST(ModelCounters, BatchesFallAtTheirExactEdges) {
 TEST(ModelCounters, AClockThatStoodStillCountsAsZero) {
   ModelCounters counters;
   counters.accepted(1);
-  counters.ended(ErrorCode::kOk, 500, 400, 300);
+  counters.ended(ErrorCode::kOk, Role::kStable, 500, 400, 300);
   const ModelStats stats = read(counters);
   EXPECT_EQ(stats.request_duration.counts[0], 1u);
   EXPECT_EQ(stats.request_duration.sum, 0.0);
@@ -138,7 +139,7 @@ TEST(ModelCounters, NoSnapshotShowsMoreEndsThanBeginnings) {
     threads.emplace_back([&counters, &mine] {
       for (std::uint64_t n = 0; n < kEach; ++n) {
         until([&] { return mine.load(std::memory_order_acquire) > n; });
-        counters.ended(ErrorCode::kOk, 1, 2, 3);
+        counters.ended(ErrorCode::kOk, Role::kStable, 1, 2, 3);
       }
     });
   }
@@ -169,7 +170,7 @@ TEST(ModelCounters, InFlightNeverGoesBelowZero) {
     threads.emplace_back([&] {
       for (std::uint64_t n = 0; n < kEach; ++n) {
         counters.accepted(1);
-        counters.ended(ErrorCode::kOk, 1, 2, 3);
+        counters.ended(ErrorCode::kOk, Role::kStable, 1, 2, 3);
       }
       done.fetch_add(1);
     });

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Metrics as data, and as the text that Prometheus reads. One table makes the families, whoever shows them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "anya/stats.h"
+
+namespace anya {
+
+enum class MetricKind : std::uint8_t { kCounter, kGauge, kHistogram };
+std::string_view kind_name(MetricKind kind) noexcept;  // "counter" and so on: the words of the text format
+
+// All series of one name. Plain data; not thread-safe.
+struct MetricFamily {
+  std::string name;  // of a counter without its _total
+  MetricKind kind = MetricKind::kGauge;
+  std::string help;
+  std::vector<std::string> label_names;
+  // By label values, one for each label name. A histogram's are in `histograms`, everything else in `samples`.
+  std::vector<std::pair<std::vector<std::string>, double>> samples;
+  std::vector<std::pair<std::vector<std::string>, HistogramSnapshot>> histograms;
+};
+
+// The families of what the engine counts, each there from the first model on. Several entries of one name and version
+// (of engines or processes side by side) are summed. Thread-safe.
+std::vector<MetricFamily> metric_families(std::span<const ModelStats> models);
+
+// Prometheus' text format 0.0.4, or OpenMetrics 1.0 with exemplars and `# EOF`. A family that several parts of `parts`
+// have is written once; of series with equal labels the first. Label values may hold anything. Thread-safe.
+std::string metrics_text(std::span<const std::vector<MetricFamily>> parts, bool openmetrics);
+
+}  // namespace anya
