@@ -26,7 +26,7 @@ from ._repository import full
 from ._retire import PATIENCE, retire
 from ._routing import Split
 from ._runtime import RuntimeLibrary
-from ._shared_counts import SharedCounts
+from ._shared_counts import HEAD, SharedCounts
 from ._state import Entry, Key
 from ._taps import Tap, Tapped, TappedModel
 from ._trust import Policies, audit
@@ -126,7 +126,7 @@ class ModelTable(PlannedTable):
     def _load_counted(self, counts: SharedCounts, key: Key, config: ModelConfig, how: tuple[Any, ...]) -> _core.Model:
         number, memory = counts.new()
         try:
-            model = self._core.load(*key, *how, memory)
+            model = self._core.load(*key, *how, memoryview(memory)[HEAD:])
         except BaseException:
             counts.forget(number, unused=True)
             raise
