@@ -126,7 +126,9 @@ class ModelTable(PlannedTable):
     def _load_counted(self, counts: SharedCounts, key: Key, config: ModelConfig, how: tuple[Any, ...]) -> _core.Model:
         number, memory = counts.new()
         try:
-            model = self._core.load(*key, *how, memoryview(memory)[HEAD:])
+            source, options, read_schema, policy, verdict = how
+            counters = memoryview(memory)[HEAD:]
+            model = self._core.load(*key, source, options, read_schema, policy, verdict, counters)
         except BaseException:
             counts.forget(number, unused=True)
             raise

