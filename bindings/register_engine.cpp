@@ -93,7 +93,7 @@ void register_engine(py::module_& module) {
       .def(
           "trace_events",
           [](PyEngine& self) {
-            py::typing::List<py::tuple> events;
+            py::typing::List<py::object> events;
             TraceEvent event;
             while (py::len(events) < TraceEvents::kCapacity && self.trace_events.pop(event)) {
               const std::string_view code = code_name(event.code);

@@ -11,7 +11,7 @@ from ._core_rules import schema_reader
 from ._cuda import preload_cuda
 from ._options import core_options
 from ._runtime import RuntimeLibrary
-from ._shared_counts import SharedCounts
+from ._shared_counts import HEAD, SharedCounts
 from ._state import Key
 from ._trust import Policies, audit
 from .config import ModelConfig, Provider
@@ -46,7 +46,8 @@ class Opener:
             return self._core.load(*key, source, options, read_schema, policy, on_verdict)
         number, memory = self._counts.new()
         try:
-            model = self._core.load(*key, source, options, read_schema, policy, on_verdict, memory)
+            counters = memoryview(memory)[HEAD:]
+            model = self._core.load(*key, source, options, read_schema, policy, on_verdict, counters)
         except BaseException:
             self._counts.forget(number, unused=True)
             raise

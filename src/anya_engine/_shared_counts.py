@@ -31,9 +31,10 @@ from . import _core
 from ._process_group import refuse_foreign
 from .errors import ConfigError
 
-__all__ = ["SharedCounts", "totals_in"]
+__all__ = ["HEAD", "SharedCounts", "totals_in"]
 
-_HEAD = 4096
+#: Bytes before the counters: what they are.
+HEAD = 4096
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 #: Files of the dead that are left alone until there are more: folding costs a write.
 _FEW = 8
@@ -64,9 +65,11 @@ class SharedCounts:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            size = _HEAD + _core.counters_size()
+            size = HEAD + _core.counters_size()
             os.posix_fallocate(descriptor, 0, size)  # a full disk is found here, not when somebody counts
-            memory = mmap.mmap(descriptor, size)
+            # Mapped through a file of its own: a mapping keeps its file open, with the lock, in a forked child, too.
+            with path.open("r+b") as mapped:
+                memory = mmap.mmap(mapped.fileno(), size)
         except BaseException:
             os.close(descriptor)
             path.unlink()
@@ -76,7 +79,7 @@ class SharedCounts:
 
     def describe(self, memory: mmap.mmap, facts: dict[str, Any]) -> None:
         """Say what is counted there; nobody reads it before."""
-        memory[:_HEAD] = _head({"layout": _layout(), "pid": os.getpid(), **facts})
+        memory[:HEAD] = _head({"layout": _layout(), "pid": os.getpid(), **facts})
 
     def forget(self, number: int, *, unused: bool = False) -> None:
         """Nobody counts there any more; `unused`: nobody ever did."""
@@ -114,8 +117,8 @@ _File = tuple[Path, dict[str, Any], Any, bool]  # where, what it is, counters, w
 def _total(found: list[_File]) -> _core.ModelStats:
     living = [file for file in found if file[3]]
     newest = living[-1][1]
-    everything = np.sum([counters for _, _, counters, _ in found], axis=0, dtype=np.uint64)
-    alive = np.sum([counters for _, _, counters, _ in living], axis=0, dtype=np.uint64)
+    everything: Any = np.sum([counters for _, _, counters, _ in found], axis=0, dtype=np.uint64)
+    alive: Any = np.sum([counters for _, _, counters, _ in living], axis=0, dtype=np.uint64)
     return _core.stats_of_counters(
         newest["name"],
         newest["version"],
@@ -165,21 +168,21 @@ def _read(path: Path) -> _File | None:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others may look at the same time
             except BlockingIOError:
                 alive = True
-        content = file.read(_HEAD + _core.counters_size()) or b""
-    head = content[:_HEAD].rstrip(b"\0")
+        content = file.read(HEAD + _core.counters_size()) or b""
+    head = content[:HEAD].rstrip(b"\0")
     if not head:
         return None
     facts = json.loads(head)
-    if facts.get("layout") != _layout() or len(content) != _HEAD + _core.counters_size():
+    if facts.get("layout") != _layout() or len(content) != HEAD + _core.counters_size():
         return None
-    return path, facts, np.frombuffer(content, np.uint64, offset=_HEAD), alive
+    return path, facts, np.frombuffer(content, np.uint64, offset=HEAD), alive
 
 
 def _head(facts: dict[str, Any]) -> bytes:
     text = json.dumps(facts).encode()
-    if len(text) > _HEAD:  # class names, above all
+    if len(text) > HEAD:  # class names, above all
         text = json.dumps({**facts, "classes": []}).encode()
-    return text.ljust(_HEAD, b"\0")
+    return text.ljust(HEAD, b"\0")
 
 
 def _layout() -> str:

@@ -364,7 +364,7 @@ class EngineConfig:
         repository = config.repository
         if repository is not None:
             repository = dataclasses.replace(repository, path=str(folder / fspath(repository.path)))
-        shared = {
+        shared: dict[str, Any] = {
             field: str(folder / fspath(path))
             for field in ("process_group", "metrics_directory")
             if (path := getattr(config, field)) is not None

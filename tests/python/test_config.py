@@ -247,7 +247,10 @@ def test_unknown_key_names_the_nearest() -> None:
         EngineConfig.from_dict({"models": {"ranker": {"batching": {"max_batchsize": 8}}}})
     assert caught.value.field == "models.ranker.batching.max_batchsize"
     assert "did you mean 'max_batch_size'?" in str(caught.value)
-    with pytest.raises(ConfigError, match="^zzz: unknown key; known: models, repository, process_group, trust$"):
+    with pytest.raises(
+        ConfigError,
+        match="^zzz: unknown key; known: models, repository, process_group, trust, metrics_",
+    ):
         EngineConfig.from_dict({"zzz": 1})
 
 

@@ -50,9 +50,9 @@ class Batcher {
     std::string name;                                       // for thread names
     bool one_shape = true;                                  // beyond the rows
     std::vector<std::pair<std::int64_t, Nanos>> run_times;  // rows and duration, measured beforehand, of one shape
-    std::shared_ptr<Standing> standing;                     // shared by the batchers of a version; null: it is alone
-    std::shared_ptr<ModelCounters> counters;                // null: of its own
-    std::shared_ptr<const RunObserver> observer;            // null: nobody looks
+    std::shared_ptr<Standing> standing = {};                // shared by the batchers of a version; null: it is alone
+    std::shared_ptr<ModelCounters> counters = {};           // null: of its own
+    std::shared_ptr<const RunObserver> observer = {};       // null: nobody looks
   };
   // `session` and `clock` outlive the batcher. Throws Error(kUnavailable) when threads cannot be had.
   Batcher(Session& session, const Clock& clock, Setup setup);

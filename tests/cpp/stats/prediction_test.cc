@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stats/prediction.h"
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "support/check.h"
+
+using anya::predict;
+using anya::Prediction;
+
+namespace {
+
+bool near(double a, double b) { return std::abs(a - b) < 1e-5; }
+
+}  // namespace
+
+TEST(Prediction, EqualLogitsAreAGuess) {
+  for (const std::size_t classes : {2u, 3u, 4u, 5u, 9u, 1000u}) {
+    const Prediction found = predict(std::vector<float>(classes, 7.0F), true);
+    EXPECT_TRUE(found.decided && found.top == 0 && near(found.margin, 0) && near(found.entropy, 1));
+    EXPECT_TRUE(near(found.confidence, 1.0 / static_cast<double>(classes)));
+  }
+}
+
+TEST(Prediction, FarLogitsAreCertainAndDoNotOverflow) {
+  const Prediction found = predict(std::vector<float>{-3e38F, 3e38F, -std::numeric_limits<float>::infinity()}, true);
+  EXPECT_TRUE(found.decided && found.top == 1);
+  EXPECT_TRUE(near(found.confidence, 1) && near(found.margin, 1) && near(found.entropy, 0));
+}
+
+TEST(Prediction, OneNumberIsTheSecondOfTwoClasses) {
+  EXPECT_EQ(predict(std::vector<float>{0.9F}, false).top, 1u);
+  EXPECT_EQ(predict(std::vector<float>{0.1F}, false).top, 0u);
+  EXPECT_TRUE(near(predict(std::vector<float>{0.1F}, false).confidence, 0.9));
+  EXPECT_TRUE(near(predict(std::vector<float>{0.0F}, true).entropy, 1));
+}
+
+TEST(Prediction, WhatIsNoDistributionIsUndecided) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<std::vector<float>> wrong = {{},           {0.5F, 0.4F}, {1.5F, -0.5F},
+                                                 {kNan, 1.0F}, {1.2F},       {kInfinity, 0.0F}};
+  for (const std::vector<float>& each : wrong) EXPECT_TRUE(!predict(each, false).decided);
+  EXPECT_TRUE(!predict(std::vector<float>{1.0F, kNan, 2.0F}, true).decided);
+  EXPECT_TRUE(!predict(std::vector<float>{1.0F, kInfinity}, true).decided);
+}
