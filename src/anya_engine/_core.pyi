@@ -1319,7 +1319,7 @@ class Engine:
         """
         Asks this for every request, on its caller's thread: 16 bytes of a trace's id and 8 of a span's, or None; what becomes of those that have some is told by trace_events. None: no more.
         """
-    def trace_events(self) -> list[tuple]:
+    def trace_events(self) -> list[typing.Any]:
         """
         What has ended since: trace, span, request, model, version, instance, code, role, rows of the run, and on time.monotonic_ns() when it was accepted, started (0: never) and ended.
         """

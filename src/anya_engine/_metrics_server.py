@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 from . import _checks as check
 from ._core import MetricFamily
@@ -91,11 +91,8 @@ def serve(text: Callable[[bool], bytes], port: int, host: str) -> MetricsServer:
     """Serve what `text` gives, told whether it is to be OpenMetrics. Raises as `start_metrics_server`."""
     number = check.integer("port", port, 0, 65535)
 
-    class Handler(_Handler):
-        write = staticmethod(text)
-
     try:
-        server = _Server((host, number), Handler)
+        server = _Server((host, number), text)
     except OSError as error:
         raise ConfigError(
             f"metrics cannot be served on {host}:{number}: {error.strerror or error}; choose another port, or 0 for "
@@ -112,6 +109,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
+    def __init__(self, address: tuple[str, int], text: Callable[[bool], bytes]) -> None:
+        super().__init__(address, _Handler)
+        self.text = text
+
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
         _log.debug("a metrics client went away", exc_info=True)
 
@@ -121,8 +122,6 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "anya-engine"
     sys_version = ""
 
-    write: ClassVar[Callable[[bool], bytes]]  # the text
-
     def do_GET(self) -> None:  # the base class calls it that
         """Answer a scrape."""
         if self.path.split("?")[0] not in ("/metrics", "/"):
@@ -130,7 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         openmetrics = "application/openmetrics-text" in self.headers.get("Accept", "")
         try:
-            body = self.write(openmetrics)
+            assert isinstance(self.server, _Server)
+            body = self.server.text(openmetrics)
         except Exception as error:  # noqa: BLE001  # a scraper gets an answer, whatever it is
             _log.exception("the metrics could not be written")
             self.send_error(500, explain=f"{type(error).__name__}: {error}")

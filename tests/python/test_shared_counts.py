@@ -230,11 +230,14 @@ def test_a_forked_child_does_not_keep_its_parent_alive() -> None:
     facts = {"name": "m", "version": "1", "instances": 1, "max_queue_size": 8, "memory": 5, "classes": None}
     counts.describe(memory, facts)
     reading, writing = os.pipe()
+    is_there, says = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(writing)
+        os.write(says, b".")
         os.read(reading, 1)
         os._exit(0)
+    os.read(is_there, 1)
     counts.forget(number)
     print(len(totals_in(folder)))
     os.close(writing)
