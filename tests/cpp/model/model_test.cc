@@ -304,6 +304,34 @@ TEST(Model, ATwinHasAQueueOfItsOwnAndTheModelsCounts) {
   EXPECT_EQ(std::accumulate(after.request_duration.counts.begin(), after.request_duration.counts.end(), 0u), 3u);
 }
 
+// A twin ends without waiting for what another one is asked, and both are in the model's counts for good.
+TEST(Model, TwinsDoNotWaitForEachOther) {
+  const Watchdog watchdog("ending a twin while another one is stuck");
+  Rig rig;
+  const std::shared_ptr<Model> busy = rig.model->make_twin();
+  const std::shared_ptr<Model> idle = rig.model->make_twin();
+  ValueRequest& quick = rig.request();
+  EXPECT_TRUE(idle->admit(quick).ok());
+  EXPECT_TRUE(idle->run_here(quick));
+  rig.turnstile.shut();
+  ValueRequest& stuck = rig.request();
+  EXPECT_TRUE(busy->admit(stuck).ok());
+  std::thread caller([&] { EXPECT_TRUE(busy->run_here(stuck)); });
+  rig.turnstile.wait_for(1);
+  rig.model->end_twin(idle);
+  const anya::ModelStats during = rig.model->stats();
+  EXPECT_EQ(during.accepted, 2u);
+  EXPECT_EQ(during.in_flight, 1u);
+  EXPECT_EQ(during.instances, 2u);
+  rig.turnstile.open();
+  caller.join();
+  rig.model->end_twin(busy);
+  const anya::ModelStats after = rig.model->stats();
+  EXPECT_EQ(after.ended[0], 2u);
+  EXPECT_EQ(rig.model->succeeded(), 2u);
+  EXPECT_EQ(after.in_flight, 0u);
+}
+
 // The model's end is its twin's: what the twin had accepted is answered first. Afterwards there is no twin to be had.
 TEST(Model, ATwinEndsWithItsModel) {
   const Watchdog watchdog("closing a model with a twin");
