@@ -8,7 +8,9 @@
 namespace anya {
 
 // One recent observation of a bucket, with the trace it belongs to. Thread-safe; neither side waits: a writer that
-// meets another one leaves, a reader that meets a writer has nothing to show this time.
+// meets another one leaves, a reader that meets a writer has nothing to show this time. `Atom` replaces std::atomic in
+// tests that yield at random.
+template <template <typename> class Atom = std::atomic>
 class ExemplarSlot {
  public:
   struct Seen {
@@ -20,7 +22,10 @@ class ExemplarSlot {
   void put(const Seen& seen) noexcept {
     std::uint64_t turn = turn_.load(std::memory_order_relaxed);  // a guess; the exchange confirms it
     // Acquire: what follows stays behind it. Odd: somebody writes.
-    if (turn % 2 != 0 || !turn_.compare_exchange_strong(turn, turn + 1, std::memory_order_acquire)) return;
+    if (turn % 2 != 0 ||
+        !turn_.compare_exchange_weak(turn, turn + 1, std::memory_order_acquire, std::memory_order_relaxed)) {
+      return;
+    }
     // Release: who reads one of these sees the odd turn, too.
     high_.store(seen.trace_high, std::memory_order_release);
     low_.store(seen.trace_low, std::memory_order_release);
@@ -41,10 +46,10 @@ class ExemplarSlot {
   }
 
  private:
-  std::atomic<std::uint64_t> turn_{0};  // writes begun and ended; 0: none yet
-  std::atomic<std::uint64_t> high_{0};
-  std::atomic<std::uint64_t> low_{0};
-  std::atomic<std::uint64_t> value_{0};
+  Atom<std::uint64_t> turn_{0};  // writes begun and ended; 0: none yet
+  Atom<std::uint64_t> high_{0};
+  Atom<std::uint64_t> low_{0};
+  Atom<std::uint64_t> value_{0};
 };
 
 }  // namespace anya

@@ -96,8 +96,8 @@ class ModelCounters {
     return shards_[((address >> 12U) * 0x9E3779B97F4A7C15U) >> 61U];
   }
 
-  std::array<ExemplarSlot, kDurationEdges.size() + 1> exemplars_;  // by bucket of the request's duration
-  const std::shared_ptr<void> owner_;                              // of the memory
+  std::array<ExemplarSlot<>, kDurationEdges.size() + 1> exemplars_;  // by bucket of the request's duration
+  const std::shared_ptr<void> owner_;                                // of the memory
   Shard* const shards_;
 };
 

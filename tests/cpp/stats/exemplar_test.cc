@@ -5,14 +5,15 @@
 #include <thread>
 #include <vector>
 
+#include "support/chaos_atomic.h"
 #include "support/check.h"
 
 using anya::ExemplarSlot;
 
-TEST(Exemplar, NothingIsSeenBeforeTheFirst) { EXPECT_TRUE(!ExemplarSlot().get().has_value()); }
+TEST(Exemplar, NothingIsSeenBeforeTheFirst) { EXPECT_TRUE(!ExemplarSlot<>().get().has_value()); }
 
 TEST(Exemplar, TheLastOneIsSeen) {
-  ExemplarSlot slot;
+  ExemplarSlot<> slot;
   slot.put({1, 2, 3});
   slot.put({4, 5, 6});
   const auto seen = slot.get();
@@ -21,11 +22,12 @@ TEST(Exemplar, TheLastOneIsSeen) {
 
 // The three words of what is seen are always those of one put, whoever else writes.
 TEST(Exemplar, NeverHalfOfOneAndHalfOfAnother) {
-  ExemplarSlot slot;
+  ExemplarSlot<anya::test::ChaosAtomic> slot;
   std::atomic<bool> over{false};
   std::vector<std::thread> writers;
   for (std::uint64_t who = 1; who <= 2; ++who) {
     writers.emplace_back([&, who] {
+      anya::test::seed_chaos(who);
       for (std::uint64_t i = who; !over.load(); i += 2) slot.put({i, i, i});
     });
   }
