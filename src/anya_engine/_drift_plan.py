@@ -15,22 +15,22 @@ from .drift import DriftConfig
 from .errors import ConfigError
 from .profile import Profile
 
-__all__ = ["CONFIDENCE_EDGES", "check_fit", "plan_of"]
-
-#: Where the bins of the exported confidence meet.
-CONFIDENCE_EDGES = tuple(round(0.05 * i, 2) for i in range(1, 20))
+__all__ = ["check_fit", "plan_of"]
 
 
 def plan_of(
     profile: Profile, info: Any, config: DriftConfig
-) -> tuple[_core.DriftPlan, list[FeatureWatch], list[tuple[int, float]], list[int]]:
-    """The core's plan; the features that are judged; of all that is counted the bins and centre; the extra ones."""
+) -> tuple[_core.DriftPlan, list[FeatureWatch], list[tuple[int, float]]]:
+    """The core's plan; the features that are judged; bins and centre of all that is counted.
+
+    The last of these is not judged where the profile says which confidence counts as right: two bins, below it or not.
+    """
     check_fit(profile, info)
     plan = _core.DriftPlan()
     plan.sample_rate = -1.0 if config.sample_rate is None else config.sample_rate
     plan.budget = config.budget
     tensors, watches = [], []
-    extra: tuple[_core.DriftTensor, list[_core.DriftFeature]] | None = None
+    confidence: _core.DriftTensor | None = None
     sizes: list[tuple[int, float]] = []
     for tensor in profile.tensors:
         specs = info["inputs" if tensor.role == "input" else "outputs"]
@@ -44,17 +44,14 @@ def plan_of(
             sizes.append((features[-1].bins, features[-1].center))
         made.features = features
         tensors.append(made)
-        if tensor.kind == "classes" and extra is None:
-            extra = _extra(core_tensor(tensor, index), profile)
-    extras: list[int] = []
-    if extra is not None:
-        made, features = extra
-        extras = list(range(len(sizes), len(sizes) + len(features)))
-        sizes += [(feature.bins, 0.0) for feature in features]
-        made.features = features
-        tensors.append(made)
+        if tensor.kind == "classes" and confidence is None and profile.confidence is not None:
+            confidence = core_tensor(tensor, index)
+            confidence.features = [_below(profile.confidence.threshold)]
+    if confidence is not None:
+        tensors.append(confidence)
+        sizes.append((2, 0.0))
     plan.tensors = tensors
-    return plan, watches, sizes, extras
+    return plan, watches, sizes
 
 
 def check_fit(profile: Profile, info: Any) -> None:
@@ -72,17 +69,10 @@ def check_fit(profile: Profile, info: Any) -> None:
                 raise ConfigError(f"profile: {tensor.name} has no {feature.path}", field=tensor.name)
 
 
-def _extra(made: _core.DriftTensor, profile: Profile) -> tuple[_core.DriftTensor, list[_core.DriftFeature]]:
-    """Confidences as they are exported; and how many are below the one that counts as right."""
-    edges = [list(CONFIDENCE_EDGES)]
-    if profile.confidence is not None:
-        edges.append([float(np.nextafter(profile.confidence.threshold, -np.inf))])
-    features = []
-    for each in edges:
-        feature = _core.DriftFeature()
-        feature.edges, feature.bins = each, len(each) + 1
-        features.append(feature)
-    return made, features
+def _below(threshold: float) -> _core.DriftFeature:
+    feature = _core.DriftFeature()
+    feature.edges, feature.bins = [float(np.nextafter(threshold, -np.inf))], 2
+    return feature
 
 
 def _place_of(name: str, role: str, dtype: str, shape: tuple[Any, ...], specs: Any) -> int:

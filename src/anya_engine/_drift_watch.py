@@ -11,14 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from . import _core
 from ._drift import MOST_PARTS, Counts, Rule, close_all, estimated_accuracy, glance, worst
 from ._drift_counts import counts_of_core
-from ._drift_plan import CONFIDENCE_EDGES, plan_of
+from ._drift_plan import plan_of
 from ._drift_report import report_of
 from ._tables import with_message
 from .drift import DriftConfig, DriftReport
@@ -34,11 +33,7 @@ LOOK = 1.0
 
 
 class WatchedModel:
-    """One version and what was counted of it. Thread-safe.
-
-    Attributes:
-        totals: What was counted since the watching began, for each feature and each of the extra histograms.
-    """
+    """One version and what was counted of it. Thread-safe."""
 
     def __init__(self, model: _core.Model, profile: Profile, config: DriftConfig, reference: str) -> None:
         info = model.info()
@@ -47,7 +42,7 @@ class WatchedModel:
         self.note = ""
         if profile.digest != info["digest"]:
             self.note = f"the reference was made from {profile.model}:{profile.version}, digest {profile.digest[:12]}…"
-        self._plan, self.watches, self._sizes, self._extras = plan_of(profile, info, config)
+        self._plan, self.watches, self._sizes = plan_of(profile, info, config)
         self._rule = Rule(
             alpha=config.alpha,
             psi_floor=config.psi_floor,
@@ -58,7 +53,6 @@ class WatchedModel:
         self._lock = threading.Lock()
         self._model: Callable[[], _core.Model | None] = weakref.ref(model)
         self._open = [Counts(np.zeros(size, np.int64)) for size, _ in self._sizes]
-        self.totals = list(self._open)
         self._below: deque[tuple[int, int]] = deque(maxlen=MOST_PARTS)
         self._rows = self._sampled_rows = 0
         self._window_began, self._window_rows = time.monotonic(), 0
@@ -111,30 +105,18 @@ class WatchedModel:
                 accuracy=estimated_accuracy(*below),
             )
 
-    def histogram(self, kind: str) -> tuple[Any, Counts] | None:
-        """What was counted in all, as exported: "confidence", "entropy" (edges), "class" (categories); None:
-        nothing.
-        """
-        if kind == "confidence":
-            return (CONFIDENCE_EDGES, self.totals[self._extras[0]]) if self._extras else None
-        for watch, counts in zip(self.watches, self.totals, strict=False):
-            if watch.feature.path == f"@{kind}":
-                return watch.feature.edges or watch.feature.categories, counts
-        return None
-
     def _take(self, model: _core.Model) -> None:
         bins, odd, sums, rows, sampled_rows = model.take_drift()
         counts = counts_of_core(self._sizes, (bins, odd, sums))
         self._open = [one + more for one, more in zip(self._open, counts, strict=True)]
-        self.totals = [one + more for one, more in zip(self.totals, counts, strict=True)]
         self._rows += rows
         self._sampled_rows += sampled_rows
 
     def _confident(self) -> tuple[int, int]:
         """Answers of the open window below the confidence that counts as right, and all."""
-        if len(self._extras) < 2:
+        if len(self._open) == len(self.watches):
             return 0, 0
-        counts = self._open[self._extras[1]]
+        counts = self._open[-1]
         return int(counts.bins[0]), counts.n
 
 

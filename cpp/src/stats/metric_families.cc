@@ -107,6 +107,7 @@ void sanitized(MetricFamily& family, const Version& version) {
 
 void cache_requests(MetricFamily& family, const Version& version) {
   const CacheStats& cache = version.stats.cache;
+  if (cache.capacity_bytes == 0) return;  // there is none, or another process has it
   // What was answered by an equal request's run, or in place of an error, had missed before: one result each.
   const std::uint64_t answered = cache.coalesced + cache.stale_on_error;
   add(family, version.labels("hit"), cache.hits);
@@ -116,10 +117,12 @@ void cache_requests(MetricFamily& family, const Version& version) {
 }
 
 void cache_bytes(MetricFamily& family, const Version& version) {
+  if (version.stats.cache.capacity_bytes == 0) return;
   add(family, version.labels(), version.stats.cache.bytes);
 }
 
 void evictions(MetricFamily& family, const Version& version) {
+  if (version.stats.cache.capacity_bytes == 0) return;
   add(family, version.labels("capacity"), version.stats.cache.evicted_capacity);
   add(family, version.labels("ttl"), version.stats.cache.evicted_ttl);
   add(family, version.labels("invalidate"), version.stats.cache.evicted_invalidate);
