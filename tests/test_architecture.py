@@ -44,7 +44,7 @@ CPP_OWNED_WORDS = {
 PURE_MODULES = {"errors", "caching", "config", "monitoring", "resilience", "rules", "strategies", "trust"} | {
     "_frozen", "_checks", "_tables", "_judge",
     "_routing", "_rollout", "_rollout_state", "_retry", "_fallback", "_drift", "_plan", "_scaling",
-    "repository", "_stand_in", "_toml", "_differences", "_state", "_goal", "_registry",
+    "repository", "_records", "_stand_in", "_toml", "_differences", "_state", "_goal", "_registry",
     "drift", "profile", "_distributions", "_divergence", "_features", "_drift_report",
 }  # fmt: skip
 NOT_PURE = {

@@ -14,6 +14,7 @@ from ._frozen import FrozenMapping
 from ._goal import Found, goal
 from ._model_table import ModelTable
 from ._plan import Load, Plan, Reload, Step, Switch, Unload, plan
+from ._records import facts
 from ._repository import look, stamp_of
 from ._retire import retire
 from ._state import Entry, Key, State
@@ -106,7 +107,10 @@ class Applier:
                 except AnyaError as error:  # it is done, only the other processes have not been told
                     _log.error("%s", error)
                 if isinstance(step, Switch):
-                    _log.info("switched model=%s version=%s before=%s", step.name, step.version, step.old)
+                    _log.info(
+                        *("switched model=%s version=%s before=%s", step.name, step.version, step.old),
+                        extra=facts("switched", model=step.name, version=step.version, before=step.old),
+                    )
             retire(gone)
             self.applied()
             return made

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from ._fallback import Ask, Retry, Stable, Step
 from ._info import Attempt
+from ._records import facts
 from .errors import AnyaError
 from .resilience import Default, Fallback, LastGood
 
@@ -66,7 +67,7 @@ def write(level: int, event: str, record: dict[str, Any]) -> None:
     """One structured record: `key=value` in the message, the same as data in `record.anya`."""
     try:
         words = " ".join(f"{key}={_short(value)}" for key, value in record.items())
-        _log.log(level, "%s %s", event, words, extra={"anya": {"event": event, **record}})
+        _log.log(level, "%s %s", event, words, extra=facts(event, **record))
     except Exception:  # noqa: BLE001, S110  # somebody's handler: it must not decide the outcome of a request
         pass
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ._info import RolloutEvent, RolloutStatus, ShadowReport
+from ._records import facts
 from ._rollout_state import SavedEvent, SavedRollout, State
 from .errors import ConfigError, ModelNotFound, Unavailable
 from .strategies import Shadow, Strategy
@@ -203,6 +204,14 @@ class Deployment:
         _log.log(
             *(level, "rollout model=%s strategy=%s move=%s weights=%s why=%s"),
             *(self.name, self.kind, event.move, shares, event.why),
+            extra=facts(
+                "rollout",
+                model=self.name,
+                strategy=self.kind,
+                move=event.move,
+                weights=dict(event.weights),
+                why=event.why,
+            ),
         )
 
     def _start(self, move: str, why: str) -> None:

@@ -19,6 +19,7 @@ from ._drift import MOST_PARTS, Counts, Rule, close_all, estimated_accuracy, gla
 from ._drift_counts import counts_of_core
 from ._drift_plan import plan_of
 from ._drift_report import report_of
+from ._records import facts
 from ._tables import with_message
 from .drift import DriftConfig, DriftReport
 from .errors import ConfigError
@@ -83,7 +84,8 @@ class WatchedModel:
             after = worst([watch.state for watch in self.watches])
         if before != after and "DRIFT" in (before, after):
             level = logging.WARNING if after == "DRIFT" else logging.INFO
-            _log.log(level, "drift model=%s version=%s state=%s: %s", self.name, self.version, after, self.report().why)
+            known = {"model": self.name, "version": self.version, "state": after, "why": self.report().why}
+            _log.log(level, "drift model=%s version=%s state=%s: %s", *known.values(), extra=facts("drift", **known))
 
     def report(self) -> DriftReport:
         """How things stand, this moment's counts included."""

@@ -25,6 +25,7 @@ from ._info import EngineStats, Health, ModelHealth, Response, response_of
 from ._metrics import metrics_of
 from ._model_table import ModelTable
 from ._process_group import ProcessGroup
+from ._records import facts
 from ._repairs import Repairs
 from ._runtime import find_runtime
 from ._shared_counts import SharedCounts
@@ -329,7 +330,8 @@ class Engine(Control, Configurable):
         if stats.stuck_runs:
             reason = f"{stats.stuck_runs} of {stats.instances} instances are stuck in runs that were told to stop"
         if stats.stuck_runs > self._stuck.get(model, 0):
-            _log.warning("model '%s:%s': %s", model.name, model.version, reason)
+            what = facts("stuck", model=model.name, version=model.version, why=reason)
+            _log.warning("model '%s:%s': %s", model.name, model.version, reason, extra=what)
         self._stuck[model] = stats.stuck_runs
         ready = stats.stuck_runs < stats.instances
         if (code := self._rechecks.refused.get(model)) is not None:

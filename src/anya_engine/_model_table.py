@@ -23,6 +23,7 @@ from ._info import ModelInfo, TensorSpec
 from ._opening import CPU, Opener, has_cpu_after_others
 from ._planned_table import PlannedTable, Target
 from ._recorded import recorded_path, replay
+from ._records import facts
 from ._recoveries import Recoveries
 from ._reference_tap import ReferenceTap
 from ._repository import full
@@ -41,6 +42,11 @@ from .trust import TrustConfig
 __all__ = ["ModelTable"]
 
 _log = logging.getLogger("anya_engine")
+#: What the core says of a version and ModelInfo says after it.
+_AS_THEY_ARE = (
+    *("digest", "quantization", "providers", "batchable", "batching_note", "instances", "max_batch_size"),
+    *("load_seconds", "warm_up_seconds"),
+)
 
 
 class ModelTable(PlannedTable):
@@ -174,8 +180,9 @@ class ModelTable(PlannedTable):
         info = self._info(key, model)
         self.loaded_at[model] = time.time()
         _log.info(
-            "loaded model=%s version=%s state=%s digest=%s batchable=%s seconds=%.3f",
-            *(*key, info.state, info.digest, info.batchable, info.load_seconds),
+            *("loaded model=%s version=%s state=%s digest=%s batchable=%s seconds=%.3f", *key),
+            *(info.state, info.digest, info.batchable, info.load_seconds),
+            extra=facts("loaded", model=key[0], version=key[1], digest=info.digest, seconds=info.load_seconds),
         )
         return info
 
@@ -361,8 +368,8 @@ class ModelTable(PlannedTable):
         """Keep others from loading this version, until `release`. Which version that is, when none is named."""
         with self._lock:
             if (name, version) in self.labels:
-                message = f"model '{name}' has a label '{version}', so no version can be called that"
-                raise ModelLoadError(message, field="version", value=version)
+                why = f"model '{name}' has a label '{version}', so no version can be called that"
+                raise ModelLoadError(why, field="version", value=version)
             taken = {key[1] for key in (*self.loaded, *self.loading) if key[0] == name}
             version = version or next(number for number in map(str, count(1)) if number not in taken)
             if version in taken:
@@ -375,25 +382,17 @@ class ModelTable(PlannedTable):
             return name, version
 
     def _info(self, key: Key, model: _core.Model) -> ModelInfo:
-        facts = model.info()
+        found = model.info()
         trust = self.trust_of(key)
         return ModelInfo(
             name=key[0],
             version=key[1],
             labels=tuple(label for (name, label), version in self.labels.items() if (name, version) == key),
             state="serving" if self._stable.get(key[0]) is model else "warm",
-            inputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["inputs"]),
-            outputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in facts["outputs"]),
-            digest=facts["digest"],
-            signer=facts["signer"] or None,
+            inputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in found["inputs"]),
+            outputs=tuple(TensorSpec(name=n, dtype=d, shape=s) for n, d, s in found["outputs"]),
+            signer=found["signer"] or None,
             trust="revoked" if model in self.refused else "unverified" if trust is None else trust.mode,
-            quantization=facts["quantization"],
-            memory=facts["memory_bytes"],
-            providers=facts["providers"],
-            batchable=facts["batchable"],
-            batching_note=facts["batching_note"],
-            instances=facts["instances"],
-            max_batch_size=facts["max_batch_size"],
-            load_seconds=facts["load_seconds"],
-            warm_up_seconds=facts["warm_up_seconds"],
+            memory=found["memory_bytes"],
+            **{field: found[field] for field in _AS_THEY_ARE},
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ._info import ModelHealth
+from ._records import facts
 from ._retire import retire
 from .errors import AnyaError
 
@@ -91,19 +92,24 @@ class Repairs:
         old = self._table.loaded.get(key)
         if old is None:
             return
-        _log.error("device lost model=%s version=%s", *key)
+        named = {"model": key[0], "version": key[1]}
+        _log.error("device lost model=%s version=%s", *key, extra=facts("device lost", **named))
         try:
             new = self._table.reopen(key)
         except AnyaError as error:
             self.refused[key] = (str(error), now + seconds, seconds)
-            _log.error("not opened again model=%s version=%s why=%s", *key, error)  # the message says it
+            # The message says it: no traceback.
+            what = facts("not opened again", **named, why=str(error))
+            _log.error("not opened again model=%s version=%s why=%s", *key, error, extra=what)
             return
         self.refused.pop(key, None)
         if not self._table.replace(key, old, new):
             new.unload()
             return
         self._replaced(key[0])
-        _log.warning("opened again model=%s version=%s providers=%s", *key, ",".join(new.info()["providers"]))
+        providers = list(new.info()["providers"])
+        what = facts("opened again", **named, providers=providers)
+        _log.warning("opened again model=%s version=%s providers=%s", *key, ",".join(providers), extra=what)
         gone = [old]
         del old
         retire(gone)

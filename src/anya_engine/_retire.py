@@ -8,6 +8,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from ._records import facts
+
 if TYPE_CHECKING:
     from . import _core
 
@@ -36,7 +38,8 @@ def retire(models: list[_core.Model], patience: float = PATIENCE, what: str = "u
             nobody.wait(pause)
             waited, pause = waited + pause, min(2 * pause, 0.02)
         model.unload()
-        _log.info("%s model=%s version=%s", what, model.name, model.version)
+        named = {"model": model.name, "version": model.version}
+        _log.info("%s model=%s version=%s", what, *named.values(), extra=facts(what, **named))
 
 
 def retire_later(model: _core.Model, what: str) -> None:

@@ -11,6 +11,7 @@ from os import fspath
 from typing import TYPE_CHECKING
 
 from . import _core
+from ._records import facts
 from ._state import Key
 from .errors import AnyaError, ConfigError, TrustError
 from .trust import TrustConfig
@@ -71,6 +72,7 @@ def audit(key: Key, config: TrustConfig | None) -> Callable[[str, str, str, bool
                 "model=%r version=%r verdict=UNVERIFIED mode=none digest=%s key=- loaded as unsigned: "
                 "there is no trust configuration",
                 *(*key, digest),
+                extra=facts("audit", model=key[0], version=key[1], verdict="UNVERIFIED", digest=digest),
             )
 
     return write
@@ -83,6 +85,7 @@ def _record(key: Key, code: str, mode: str, digest: str, signer: str, deprecated
         level,
         "model=%r version=%r verdict=%s mode=%s digest=%s key=%s",
         *(*key, verdict, mode, digest or "-", signer or "-"),
+        extra=facts("audit", model=key[0], version=key[1], verdict=verdict, mode=mode, digest=digest, key=signer),
     )
 
 

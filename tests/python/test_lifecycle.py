@@ -142,3 +142,18 @@ def test_nothing_long_holds_the_gil(engine: anya.Engine, load: Load) -> None:
     load("slow", config=ONE)
     engine.submit("slow", slow_inputs(spins=SPINS))
     assert beats_during(engine.close) > 20
+
+
+def test_log_records_are_data(engine: anya.Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """What is loaded, changed over and unloaded is in each record's `anya`, for handlers that write JSON."""
+    with caplog.at_level("INFO", "anya_engine"):
+        for version in ("1", "2"):
+            engine.load("m", MODELS["version_" + version](), version=version)
+        engine.deploy("m", "2", anya.BlueGreen())
+        engine.unload("m", "1")
+    told = [getattr(record, "anya", {}) for record in caplog.records if record.name == "anya_engine"]
+    assert [(each["event"], each["model"]) for each in told] == [
+        *(("loaded", "m"), ("loaded", "m"), ("rollout", "m"), ("unloaded", "m")),
+    ]
+    assert told[1]["digest"] == engine.models()[0].digest
+    assert told[2]["weights"] == {"2": 100.0}
