@@ -8,6 +8,7 @@
 #include "arrays.h"
 #include "errors.h"
 #include "placing.h"
+#include "texts.h"
 
 namespace anya::python {
 namespace {
@@ -20,21 +21,6 @@ py::object interned(const std::string& name) {
   if (text == nullptr) throw py::error_already_set();
   PyUnicode_InternInPlace(&text);
   return py::reinterpret_steal<py::object>(text);
-}
-
-std::string text_of(PyObject* object) {
-  const py::object text = py::reinterpret_steal<py::object>(PyObject_Str(object));
-  if (!text) {
-    PyErr_Clear();
-    return "?";
-  }
-  return text.cast<std::string>().substr(0, 120);
-}
-
-std::string joined(const std::vector<py::object>& names) {
-  std::string all;
-  for (const py::object& name : names) all += (all.empty() ? "'" : ", '") + name.cast<std::string>() + "'";
-  return all;
 }
 
 bool refuse(PyModel& model, const std::string& field, const std::string& sentence) {
@@ -91,7 +77,9 @@ bool read_inputs(PyModel& model, PyRequest& request, PyObject* inputs) {
     if (object == nullptr) {
       if (PyErr_Occurred() != nullptr) return false;
       const std::string name = model.model->schema().inputs[i].name;
-      return refuse(model, name, "input '" + name + "' is missing; the model takes " + joined(model.input_names));
+      return refuse(model, name,
+                    "input '" + name + "' is missing; the model takes " + joined(model.input_names) + ", and got " +
+                        names_in(inputs));
     }
     // A new reference: reading an input may run its own code, which may change the mapping.
     const py::object held = py::reinterpret_borrow<py::object>(object);

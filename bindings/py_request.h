@@ -40,7 +40,7 @@ class PyRequest final : public Request {
   std::vector<PyObject*> held_;
 };
 
-// Requests are reused: their vectors keep their memory. get and put with the GIL held; reclaim from any thread.
+// Requests are reused: their vectors keep their memory. GIL held, but for reclaim: any thread.
 // Outlives all its requests: whoever holds one keeps the engine's Python object alive.
 class RequestPool final : public RequestOwner {
  public:
@@ -51,9 +51,9 @@ class RequestPool final : public RequestOwner {
   // The caller's reference goes; if it was the last one, the request is fresh again at once.
   void put(PyRequest* request) noexcept;
   void reclaim(Request* request) noexcept override { returned_.push(request); }
+  void take_returned() noexcept;  // drops what reclaim was given; get does it, too
 
  private:
-  void take_returned() noexcept;
   void recycle(PyRequest* request) noexcept;
 
   std::vector<std::unique_ptr<PyRequest>> free_;  // protected by the GIL

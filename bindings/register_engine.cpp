@@ -78,7 +78,14 @@ void register_engine(py::module_& module) {
            "decided: code, digest, signer, whether it is deprecated. `counters`: writable memory of counters_size() "
            "bytes, aligned to 64, to count in. Blocks with the GIL released.")
       .def(
-          "close", [](PyEngine& self) { self.engine->close(); }, py::call_guard<py::gil_scoped_release>(),
+          "close",
+          [](PyEngine& self) {
+            {
+              const py::gil_scoped_release release;
+              self.engine->close();
+            }
+            self.pool.take_returned();  // they hold their model, and so this
+          },
           "Drains everything; refuses what comes after. Idempotent. Blocks.")
       .def(
           "stats", [](const PyEngine& self) { return self.engine->stats(); }, "Counters of every loaded version.")

@@ -91,7 +91,7 @@ def choice(field: str, value: object, allowed: Sequence[str]) -> str:
 def instance(field: str, value: object, kind: type) -> None:
     """Accept an object of this class."""
     if not isinstance(value, kind):
-        refuse(field, f"must be a {kind.__name__}", value)
+        refuse(field, f"must be a{'n' if kind.__name__[0] in 'AEIOU' else ''} {kind.__name__}", value)
 
 
 def text(field: str, value: object) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +18,20 @@ from .strategies import BlueGreen
 
 __all__ = ["compare", "refuse_other_schema"]
 
+_log = logging.getLogger("anya_engine")
+
 
 def compare(
-    table: ModelTable, name: str, new: _core.Model, policy: BlueGreen, callbacks: Callable[[], _core.CallbackQueue]
+    table: ModelTable,
+    name: str,
+    new: _core.Model,
+    policy: BlueGreen,
+    callbacks: Callable[[], _core.CallbackQueue],
+    waits: set[threading.Event],
 ) -> str:
     """Answer as many requests as the policy says by both versions; return what was found, in words.
 
-    Blocks until there are enough, at most `compare_timeout`.
+    Blocks until there are enough, at most `compare_timeout`, or until somebody sets what it put into `waits`.
 
     Raises:
         ConfigError: An answer differs, the new version fails, or there were not enough requests.
@@ -31,7 +39,9 @@ def compare(
     old = table.stable(name)
     path = table.requests(name)
     recorded = [] if path is None else read_recorded(path)[: policy.compare]
-    score = _by_recorded(old, new, recorded, policy) if recorded else _by_live(table, name, new, policy, callbacks)
+    score = (
+        _by_recorded(old, new, recorded, policy) if recorded else _by_live(table, name, new, policy, callbacks, waits)
+    )
     kind = "recorded" if recorded else "live"
     found = f"{score.compared} {kind} requests compared, {score.agreed} agree, {score.failed} failed {score.last_error}"
     if score.failed or score.agreed < score.compared:
@@ -84,9 +94,15 @@ def _by_recorded(
 
 
 def _by_live(
-    table: ModelTable, name: str, new: _core.Model, policy: BlueGreen, callbacks: Callable[[], _core.CallbackQueue]
+    table: ModelTable,
+    name: str,
+    new: _core.Model,
+    policy: BlueGreen,
+    callbacks: Callable[[], _core.CallbackQueue],
+    waits: set[threading.Event],
 ) -> ShadowReport:
     enough = threading.Event()
+    waits.add(enough)
 
     def settled(score: ShadowReport) -> None:
         if score.failed or score.compared > score.agreed or score.compared >= policy.compare:
@@ -95,8 +111,13 @@ def _by_live(
     mirror = Mirror(new, callbacks, lambda: 0.0, share=1.0, rtol=policy.rtol, atol=policy.atol, settled=settled)
     table.tap(name, mirror)
     try:
+        _log.info(
+            "rollout model=%s version=%s waits for %d requests to compare, at most %g s",
+            *(name, new.version, policy.compare, policy.compare_timeout),
+        )
         enough.wait(policy.compare_timeout)
     finally:
+        waits.discard(enough)
         table.tap(name, None)
     return mirror.report()
 

@@ -61,6 +61,8 @@ class Control:
             ConfigError: The configuration cannot be had, for example a provider that is not installed.
         """
         self._check_usable()
+        if config is not None:
+            check.instance("config", config, ModelConfig)
         info = self._models.load(name, source, version, config)
         self._deployments.join()
         self._rechecks.wake()

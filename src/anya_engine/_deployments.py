@@ -59,6 +59,7 @@ class Deployments:
         self._stalls: dict[str, str] = {}  # why a rollout does not go on, by name
         self._thread: threading.Thread | None = None
         self._stopped = False
+        self._comparing: set[threading.Event] = set()  # what those wait for who compare before they switch
 
     def deploy(self, name: str, version: str, strategy: Strategy) -> RolloutStatus:
         """See `Engine.deploy`."""
@@ -68,12 +69,13 @@ class Deployments:
         if isinstance(strategy, BlueGreen) and strategy.compare:
             with self._changed:
                 self._check(name, new, strategy)
-            _log.info(
-                "rollout model=%s version=%s %s",
-                name,
-                version,
-                compare(self.table, name, new, strategy, self._callbacks),
-            )
+            try:
+                found = compare(self.table, name, new, strategy, self._callbacks, self._comparing)
+            except ConfigError:
+                if self._stopped:
+                    raise Unavailable(f"the engine was closed while versions of '{name}' were compared") from None
+                raise
+            _log.info("rollout model=%s version=%s %s", name, version, found)
         with self._changing(name):
             before, stable = self._check(name, new, strategy)
             deployment = self._book.new(name, stable, new, strategy)
@@ -237,6 +239,8 @@ class Deployments:
         """End the thread and the membership; rollouts stay as they are. Idempotent."""
         with self._changed:
             self._stopped = True
+            for waiting in list(self._comparing):
+                waiting.set()
             self._changed.notify()
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():

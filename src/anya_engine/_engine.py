@@ -13,6 +13,7 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from . import _checks as check
 from . import _core
 from ._callbacks import CallbackThread
 from ._configurable import Configurable
@@ -34,6 +35,7 @@ from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
 from .errors import ApplyError
+from .resilience import Fallback
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +102,9 @@ class Engine(Control, Configurable):
             ConfigError: No ONNX Runtime is installed, or it is too old; the message has the command that fixes it.
             ModelLoadError: A model of the configuration could not be loaded; nothing stays open.
         """
-        config = config or EngineConfig()
+        config = EngineConfig() if config is None else config
+        if not isinstance(config, EngineConfig):
+            check.refuse("config", "must be an anya.EngineConfig; Engine.from_file(path) reads one", config)
         library = find_runtime(runtime)
         if library.note:
             _log.info("%s", library.note)
@@ -320,11 +324,13 @@ class Engine(Control, Configurable):
         stats = model.stats()
         if stats.failed:
             return self._repairs.health(model.name, model.version)
-        reason = ""
+        links = self._models.config_of(model.name, model.version).fallback
+        gone = [link.model for link in links if isinstance(link, Fallback) and link.model not in self._models.serving]
+        reason = f"no model {', '.join(map(repr, gone))} is loaded to fall back to" if gone else ""
         if stats.circuit is not None and stats.circuit.state != "closed":
             self._models.recoveries.look(model)
             reason = f"the circuit breaker is {stats.circuit.state.replace('_', ' ')}"
-            if not self._models.config_of(model.name, model.version).fallback:
+            if not links:
                 return ModelHealth(ready=False, version=model.version, reason=reason)
             reason += "; its fallbacks answer"
         if stats.stuck_runs:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
+from collections.abc import Callable
 from functools import partial
 
 from . import _core
+from .errors import Unavailable
 
 __all__ = ["EventLoops"]
 
@@ -23,10 +26,7 @@ class EventLoops:
         self._closed = False
         # Read without the lock by the hot path; changed under it.
         self._by_loop: dict[Loop, _core.EventLoop] = {}
-        self.door = _core.AsyncDoor(self._serving)
-
-    def _serving(self, loop: Loop) -> _core.EventLoop:
-        return self._by_loop.get(loop) or self._attach(loop)
+        self.door = _core.AsyncDoor(_serving(self._by_loop, weakref.WeakMethod(self._attach)))
 
     def _attach(self, loop: Loop) -> _core.EventLoop:
         """Serve a loop that asks for the first time; runs on its thread."""
@@ -90,3 +90,19 @@ class EventLoops:
                     served.detach()
                     return served
         return None
+
+
+def _serving(
+    by_loop: dict[Loop, _core.EventLoop], attach: weakref.WeakMethod[Callable[[Loop], _core.EventLoop]]
+) -> Callable[[Loop], _core.EventLoop]:
+    """What the door asks. It holds nothing of the engine: what an object of the core holds, no collector sees."""
+
+    def serving(loop: Loop) -> _core.EventLoop:
+        served = by_loop.get(loop)
+        if served is not None:
+            return served
+        if (first_time := attach()) is None:
+            raise Unavailable("the engine is gone")
+        return first_time(loop)
+
+    return serving

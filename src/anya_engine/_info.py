@@ -224,7 +224,8 @@ class ModelHealth:
         ready: It takes requests, and an instance of it can run them; or its fallbacks answer while its circuit breaker
             is open.
         version: The version that serves; None when there is none.
-        reason: Why it is not ready, or which of its instances cannot run; "" when all is well.
+        reason: Why it is not ready, which of its instances cannot run, or which model of its fallback chain is not
+            loaded; "" when all is well.
     """
 
     live: bool = True

@@ -75,6 +75,8 @@ def start_metrics_server(port: int, engine: Engine | None = None, *, host: str =
     Raises:
         ConfigError: The port is taken, or may not be had.
     """
+    if engine is not None and not hasattr(engine, "_metrics"):
+        check.refuse("engine", "must be an anya.Engine; the port comes before it", engine)
     found = None if engine is None else weakref.ref(engine._metrics)
 
     def text(openmetrics: bool) -> bytes:

@@ -340,7 +340,8 @@ class ModelTable(PlannedTable):
         there = ", ".join(key[1] for key in self.loaded if key[0] == name)
         if labels := ", ".join(f"{key[1]} = {number}" for key, number in self.labels.items() if key[0] == name):
             there += f" (labels: {labels})"
-        message = f"model {name!r} has no version {version!r}; it has {there}"
+        kind = "" if isinstance(version, str) else " (a version is a string)"
+        message = f"model {name!r} has no version {version!r}; it has {there}{kind}"
         raise ModelNotFound(message, field="version", value=version)
 
     def circuits(self, name: str) -> dict[str, _core.CircuitStats]:

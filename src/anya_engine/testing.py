@@ -67,7 +67,8 @@ def inject(
     if device_lost:
         error = error or ExecutionError
     if error is not None and error not in (_POSSIBLE if not device_lost else (ExecutionError,)):
-        check.refuse("error", "must be the class of an error that a run can end with", error)
+        names = ", ".join(each.__name__ for each in _POSSIBLE)
+        check.refuse("error", f"must be a class that a run can end with: {names}", error)
     delay = check.number("delay", delay, 0.0, 3600.0)
     rate = check.number("rate", rate, 0.0, 1.0)
     table = engine._models

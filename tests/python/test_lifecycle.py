@@ -8,13 +8,14 @@ import gc
 import threading
 import time
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from models.make_models import MODELS
 from python.conftest import Load
-from python.support import HUNG, ONE, SPINS, busy, floats, slow_inputs, stats_of
+from python.support import HUNG, ONE, SPINS, busy, floats, slow_inputs, stats_of, until
 
 import anya_engine as anya
 
@@ -157,3 +158,37 @@ def test_log_records_are_data(engine: anya.Engine, caplog: pytest.LogCaptureFixt
     ]
     assert told[1]["digest"] == engine.models()[0].digest
     assert told[2]["weights"] == {"2": 100.0}
+
+
+def test_an_engine_leaves_no_thread(load: Load) -> None:
+    """Engines that were closed, or only forgotten, leave nothing of theirs behind."""
+
+    def ours() -> list[str]:
+        gc.collect()
+        return sorted(
+            name for task in Path("/proc/self/task").glob("*/comm") if (name := task.read_text())[:5] == "anya-"
+        )
+
+    async def ask(engine: anya.Engine) -> None:
+        await engine.infer_async("m", floats(1, 64))
+
+    before = ours()
+    for is_closed in (True, False, True, False):
+        engine = anya.Engine()
+        engine.load("m", MODELS["tiny"](), config=ONE)
+        asyncio.run(ask(engine))
+        engine.submit("m", floats(1, 64), timeout=HUNG).result(HUNG)
+        if is_closed:
+            engine.close()
+        del engine
+    until(lambda: ours() == before)
+
+
+def test_what_is_no_configuration_is_refused(engine: anya.Engine) -> None:
+    """A path, a dictionary or swapped arguments in place of a configuration or an engine: an error that says what."""
+    with pytest.raises(anya.ConfigError, match=r"Engine\.from_file"):
+        anya.Engine("engine.toml")  # type: ignore[arg-type]
+    with pytest.raises(anya.ConfigError, match="ModelConfig"):
+        engine.load("m", MODELS["tiny"](), config={"instances": 2})  # type: ignore[arg-type]
+    with pytest.raises(anya.ConfigError, match="the port comes before it"):
+        anya.start_metrics_server(engine, 0)  # type: ignore[arg-type]

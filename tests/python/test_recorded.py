@@ -152,3 +152,25 @@ def test_a_switch_without_anything_to_compare_does_not_happen(engine: anya.Engin
     with pytest.raises(anya.ConfigError, match="only 0 of 5 requests"):
         engine.deploy("m", "2", anya.BlueGreen(compare=5, compare_timeout=0.01))
     assert engine.status("m").state == "idle"
+
+
+def test_closing_ends_a_comparison_that_waits(caplog: pytest.LogCaptureFixture) -> None:
+    """deploy(compare=…) that waits for requests says so in the log, and is refused as soon as the engine is closed."""
+    engine = anya.Engine()
+    for version in ("1", "2"):
+        engine.load("m", MODELS["version_" + version](), version=version)
+    errors: list[BaseException] = []
+
+    def deploy() -> None:
+        try:
+            engine.deploy("m", "2", anya.BlueGreen(compare=5, compare_timeout=HUNG))
+        except anya.AnyaError as error:
+            errors.append(error)
+
+    with caplog.at_level("INFO", "anya_engine"):
+        thread = threading.Thread(target=deploy)
+        thread.start()
+        until(lambda: "waits for 5 requests to compare" in caplog.text)
+        engine.close()
+        thread.join(HUNG)
+    assert [type(error) for error in errors] == [anya.Unavailable]

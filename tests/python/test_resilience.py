@@ -298,3 +298,12 @@ def test_a_name_without_policies_has_nothing_of_all_this(engine: anya.Engine) ->
     assert engine._models.serving["m"] is engine._models.loaded["m", "1"]
     assert engine.stats().resilience == ()
     assert_at_rest(engine)
+
+
+def test_a_fallback_that_is_not_loaded_shows_in_health(engine: anya.Engine) -> None:
+    """A chain's model that is not there, a typo perhaps, is a reason in `health()` before anything fails."""
+    engine.load("m", MODELS["tiny"](), config=anya.ModelConfig(fallback=("spare",)))
+    health = engine.health().models["m"]
+    assert health.ready and "'spare'" in health.reason
+    engine.load("spare", MODELS["tiny"]())
+    assert engine.health().models["m"].reason == ""

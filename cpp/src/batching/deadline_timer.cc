@@ -17,12 +17,21 @@ bool later(const Request* a, const Request* b) noexcept { return a->watched_unti
 DeadlineTimer::DeadlineTimer(const Clock& clock, std::function<void(Request&)> expire)
     : clock_(clock), expire_(std::move(expire)), thread_(start_thread("anya-deadlines", [this] { work(); })) {}
 
-DeadlineTimer::~DeadlineTimer() {
+DeadlineTimer::~DeadlineTimer() { close(); }
+
+void DeadlineTimer::close() noexcept {
+  MutexLock lock(closing_);
   stopping_.store(true, std::memory_order_seq_cst);
   wake_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
+  drop_all();
+}
+
+void DeadlineTimer::drop_all() noexcept {
   take_arrivals();
   for (Request* request : heap_) request->release();
+  heap_.clear();
+  weight_ = 0;
 }
 
 void DeadlineTimer::watch(Request& request) noexcept {
@@ -36,6 +45,11 @@ void DeadlineTimer::watch(Request& request) noexcept {
   // Relaxed: only how often the thread sweeps hangs on it.
   const std::size_t arrived = arrived_weight_.fetch_add(mine, std::memory_order_relaxed) + mine;
   if (arrived >= kSmall || until < next_wake_.load(std::memory_order_seq_cst)) wake_.notify(1);
+  // In one order with close: either its last look at the arrivals sees this request, or we see that it has been called.
+  if (stopping_.load(std::memory_order_seq_cst)) {
+    MutexLock lock(closing_);
+    if (!thread_.joinable()) drop_all();
+  }
 }
 
 std::size_t DeadlineTimer::weight(const Request& request) noexcept {

@@ -9,6 +9,7 @@
 #include "anya/clock.h"
 #include "anya/request.h"
 #include "anya/request_stack.h"
+#include "base/mutex.h"
 #include "sync/event_count.h"
 
 namespace anya {
@@ -23,17 +24,22 @@ class DeadlineTimer {
   // `expire` is called on the timer's thread for a request whose deadline, or time in the queue, has passed. It need
   // not end one that has left the queue: that one is looked at again at its deadline.
   DeadlineTimer(const Clock& clock, std::function<void(Request&)> expire);
-  ~DeadlineTimer();  // drops what it watches; blocks until its thread has ended
+  ~DeadlineTimer();
   DeadlineTimer(const DeadlineTimer&) = delete;
   DeadlineTimer& operator=(const DeadlineTimer&) = delete;
 
   // REQUIRES: the request has a deadline or a leave_at, and is not watched yet.
   void watch(Request& request) noexcept;
 
+  // Drops what it watches, ends nothing any more; blocks until its thread has ended. Idempotent. Afterwards watch does
+  // nothing, but may block while this runs.
+  void close() noexcept;
+
  private:
   void work() noexcept;
   static std::size_t weight(const Request& request) noexcept;  // bytes it keeps alive, about
   void take_arrivals();
+  void drop_all() noexcept;
   void forget_ended();
 
   const Clock& clock_;
@@ -43,8 +49,9 @@ class DeadlineTimer {
   std::atomic<Nanos> next_wake_{kNever};
   std::atomic<bool> stopping_{false};
   EventCount wake_;
+  Mutex closing_;
 
-  // Owned by the timer's thread.
+  // Owned by the timer's thread; after its end by who holds closing_.
   std::vector<Request*> heap_;  // earliest deadline on top
   std::size_t weight_ = 0;      // of what is in the heap
   std::size_t forget_at_ = 0;

@@ -150,6 +150,7 @@ void Engine::close() noexcept {
     models = impl_->models;
   }
   for (const auto& model : models) model->close();
+  impl_->shared->timer.close();  // what it still held may hold whoever holds this engine
 }
 
 std::vector<ModelStats> Engine::stats() const {

@@ -217,3 +217,34 @@ TEST(DeadlineTimer, ManyThreadsWatchAndEveryRequestEnds) {
   for (const auto& request : requests) request->release();
   EXPECT_EQ(owner.reclaimed(), static_cast<int>(kThreads * kEach));
 }
+
+// While threads watch, others close the timer: afterwards it holds none of the requests, whenever they came.
+TEST(DeadlineTimer, HoldsNothingAfterItWasClosed) {
+  const Watchdog watchdog("closing a timer under threads that watch");
+  constexpr std::size_t kThreads = 2;
+  constexpr std::size_t kEach = 500;
+  CountingOwner owner;
+  const SteadyClock clock;
+  std::vector<std::unique_ptr<ValueRequest>> requests;
+  for (std::size_t i = 0; i < kThreads * kEach; ++i) requests.push_back(due(owner, clock.now() + 3'600'000'000'000));
+  DeadlineTimer timer(clock, end);
+  std::atomic<int> begun{0};
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::size_t i = 0; i < kEach; ++i) {
+        if (i == kEach / 4) begun.fetch_add(1);
+        timer.watch(*requests[t * kEach + i]);
+      }
+    });
+  }
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      while (begun.load() == 0) std::this_thread::yield();
+      timer.close();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& request : requests) request->release();
+  EXPECT_EQ(owner.reclaimed(), static_cast<int>(kThreads * kEach));  // the timer itself is still there
+}
