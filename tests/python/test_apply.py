@@ -156,7 +156,7 @@ def test_a_bad_file_changes_nothing(
 @pytest.mark.parametrize("wrong", [None, {"models": {}}, 3])
 def test_something_that_is_no_configuration(engine: anya.Engine, wrong: Any) -> None:
     """What is neither a configuration nor a path is refused as such."""
-    with pytest.raises(anya.ConfigError, match="must be a EngineConfig"):
+    with pytest.raises(anya.ConfigError, match="must be an EngineConfig"):
         engine.apply(wrong)
 
 
