@@ -243,8 +243,8 @@ def bench(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz whatever reads foreign bytes under atheris, half a minute each target; `-- --seconds 600`: ten."""
     install(session, "fuzz", extras="cpu")
-    for target in ("descriptors", "schema", "bundle", "statement", "registry", "walk"):
-        session.run("python", "tests/fuzz/run.py", target, *session.posargs)
+    targets = ("descriptors", "schema", "bundle", "statement", "registry", "walk")
+    session.run("python", "tests/fuzz/run.py", *targets, *session.posargs)
 
 
 @nox.session
