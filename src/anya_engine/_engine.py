@@ -113,6 +113,7 @@ class Engine(Control, Configurable):
         self._door = self._loops.door
         self._callbacks = CallbackThread(self._core)
         self._closed = False
+        self._collector: Collector | None = None
         self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
         folder = config.metrics_directory
         self._counts = None if folder is None else SharedCounts(fspath(folder))
@@ -260,10 +261,15 @@ class Engine(Control, Configurable):
         return EngineStats(models=tuple(models.values()), resilience=self._models.recoveries.stats())
 
     def collector(self) -> Collector:
-        """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`."""
-        from ._prometheus import EngineCollector
+        """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`.
 
-        return EngineCollector(self._metrics.families)
+        The same one each time, so that a registry that is given it twice shows nothing twice.
+        """
+        if self._collector is None:
+            from ._prometheus import EngineCollector
+
+            self._collector = EngineCollector(self._metrics.families)
+        return self._collector
 
     def metrics_text(self, *, openmetrics: bool = False) -> bytes:
         """What a scrape says, in Prometheus' text format or OpenMetrics': for a service's own /metrics endpoint.
