@@ -254,11 +254,7 @@ class Engine(Control, Configurable):
 
     def stats(self) -> EngineStats:
         """Counters of every loaded version. For each, `accepted` is the sum of `ended` plus `in_flight`."""
-        # While a version is loaded again, there are two of it: the one that answers is the older.
-        models: dict[tuple[str, str], _core.ModelStats] = {}
-        for model in self._core.stats():
-            models.setdefault((model.name, model.version), model)
-        return EngineStats(models=tuple(models.values()), resilience=self._models.recoveries.stats())
+        return EngineStats(models=tuple(self._core.stats()), resilience=self._models.recoveries.stats())
 
     def collector(self) -> Collector:
         """A Prometheus collector over `stats()`: `REGISTRY.register(engine.collector())`.
