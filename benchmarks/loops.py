@@ -89,6 +89,43 @@ async def closed_loop(
     return _loop(latencies, answers, clock() - begin)
 
 
+async def crowd(infer: Callable[[Item], Awaitable[Any]], items: Sequence[Item], rounds: int) -> list[Any]:
+    """A task for each item, which asks so many times; their last answers."""
+
+    async def client(item: Item) -> Any:
+        for _ in range(rounds):
+            answer = await infer(item)
+        return answer
+
+    return await asyncio.gather(*map(client, items))
+
+
+def crowds_in_turn(
+    runner: asyncio.Runner,
+    sides: Mapping[str, Callable[[Item], Awaitable[Any]]],
+    items: Sequence[Item],
+    check: Callable[[list[tuple[int, Any]]], None],
+    *,
+    turns: int,
+    rounds: int,
+) -> dict[str, dict[str, float]]:
+    """The median rate of each side in turns of a few milliseconds, who goes first changing. The last answers of each
+    are checked, after all turns.
+
+    For sides that differ by little: a machine's moods last longer than a pair of turns.
+    """
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    answers: dict[str, list[Any]] = {}
+    for turn in range(turns):
+        for side in sides if turn % 2 else reversed(sides):
+            begin = time.perf_counter()
+            answers[side] = runner.run(crowd(sides[side], items, rounds))
+            rates[side].append(len(items) * rounds / (time.perf_counter() - begin))
+    for those in answers.values():
+        check(list(enumerate(those)))
+    return {side: {"items/s": median(each)} for side, each in rates.items()}
+
+
 def threaded_loop(infer: Callable[[Item], Any], items: Sequence[Item], *, clients: int, seconds: float) -> Loop:
     """The same with as many threads, each blocking on its request; timed from when all of them are ready."""
     clock = time.perf_counter

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from interleave import Bar
-from loops import calls_for, closed_loop, microseconds_per_call
+from loops import calls_for, crowds_in_turn, microseconds_per_call
 from programs import drift_round
 from subjects import CLIENTS, Subject, subject
-from versus import Figures, Versus, in_turn
+from versus import Versus, in_turn
 
 import anya_engine as anya
 from anya_engine._profile_build import build_profile
@@ -64,15 +64,11 @@ def test_throughput(versus: Versus, engine: anya.Engine, tmp_path: Path, name: s
     clients = 4 if versus.quick else CLIENTS
     of = subject(name, rows=clients)
     load_both(engine, of, tmp_path)
-    seconds = 0.02 if versus.quick else 0.25 if name == "tiny" else 1.0
-
-    def side(runner: asyncio.Runner, model: str) -> Callable[[], Figures]:
-        infer = partial(engine.infer_async, model)
-        return lambda: of.checked(runner.run(closed_loop(infer, of.feeds, clients=clients, seconds=seconds)))
-
+    sides = {model: partial(engine.infer_async, model) for model in ("plain", "watched")}
+    turns, rounds, repeats = (2, 1, 3) if versus.quick else (12, 12, 51) if name == "tiny" else (2, 2, 15)
     with asyncio.Runner() as runner:
-        sides = {model: side(runner, model) for model in ("plain", "watched")}
-        took = versus.measure(in_turn(sides), repeats=3 if versus.quick else 15)
+        repeat = partial(crowds_in_turn, runner, sides, of.feeds, of.check, turns=turns, rounds=rounds)
+        took = versus.measure(repeat, repeats=repeats)
     report = engine.drift("watched")
     assert report.rows > 0
     versus.compare(
@@ -80,7 +76,7 @@ def test_throughput(versus: Versus, engine: anya.Engine, tmp_path: Path, name: s
         took["watched"]["items/s"],
         {"unwatched": took["plain"]["items/s"]},
         unit="items/s",
-        bar=Bar(limit=0.98, better="higher"),
+        bar=Bar(limit=0.98, better="higher", of="pairs"),
         context={"rows whose inputs were looked at, share": report.sampled_rows / report.rows},
     )
 
@@ -103,5 +99,5 @@ def test_lone(versus: Versus, engine: anya.Engine, tmp_path: Path) -> None:
         took["watched"]["µs"],
         {"unwatched": took["plain"]["µs"]},
         unit="µs",
-        bar=Bar(limit=1.02, better="lower"),
+        bar=Bar(limit=1.02, better="lower", of="pairs"),
     )

@@ -63,6 +63,15 @@ def test_a_bar_on_the_difference_is_of_what_ours_adds() -> None:
     assert added.value() == "-2.00 (-3.00 to -1.00) µs"
 
 
+def test_a_bar_on_pairs_is_of_the_median_within_repeats() -> None:
+    """A bar of pairs looks at what each repeat's ratio was: a repeat in which the machine was slow counts once."""
+    ours, theirs = [2.0, 20.0, 3.0], [4.0, 44.0, 5.0]
+    bar = interleave.Bar(limit=0.5, better="lower", of="pairs")
+    result = interleave.compare("case", ours, {"rival": theirs}, unit="µs", bar=bar)
+    assert (result.ratio, result.ratio_min, result.ratio_max, result.holds) == (0.5, 20 / 44, 0.6, True)
+    assert interleave.compare("case", ours, {"rival": theirs}, unit="µs", better="lower").ratio == 0.6
+
+
 def test_a_missed_goal_is_told_and_fails_no_bar() -> None:
     """A goal has a verdict of its own beside that of the bar, and may stand without one."""
     both = comparison(bar=interleave.Bar(limit=0.75, goal=0.45, better="lower"))
@@ -96,15 +105,18 @@ def test_a_record_keeps_other_results_of_the_same_commit(tmp_path: Path) -> None
 def test_the_report_replaces_what_is_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table lands between the markers, a second time changes nothing, and --check notices a stale file."""
     results = interleave.record([comparison()], tmp_path / "results")
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\na stale table\n{report.END}\nafter\n")
-    command = [str(results), "--readme", str(readme)]
+    (tmp_path / "benchmarks").mkdir()
+    readme, page = tmp_path / "README.md", tmp_path / "benchmarks/RESULTS.md"
+    for file in (readme, page):
+        file.write_text(f"before\n{report.BEGIN}\na stale table\n{report.END}\nafter\n")
+    command = [str(results), "--root", str(tmp_path)]
     assert report.main([*command, "--check"]) == 1
     assert report.main(command) == 0
-    text = readme.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
-    assert "stale" not in text
+    for file in (readme, page):
+        text = file.read_text()
+        assert text.startswith("before\n")
+        assert text.endswith("\nafter\n")
+        assert "stale" not in text
     assert "| case | 2 µs | 4 µs (fast) | **0.50** (0.25 to 0.75) | ≤ 0.75 holds |" in text
     assert interleave.commit() in text
     assert report.main([*command, "--check"]) == 0
@@ -114,13 +126,25 @@ def test_the_report_replaces_what_is_between_the_markers(tmp_path: Path, capsys:
     capsys.readouterr()
 
 
-def test_the_readme_shows_headlines_and_every_missed_bar() -> None:
-    """What is no headline stays out of the README, unless its bar is missed; the terminal shows all."""
+def test_the_readme_shows_a_dozen_rows_of_what_was_measured() -> None:
+    """Those that are named for it, in that order and no others; each of them is in the newest result file."""
+    made = [replace(comparison(), name=name) for name in ("case", *reversed(report.FRONT[:3]))]
+    document = {"results": [asdict(each) for each in made], "machine": interleave.machine(), "date": "2026-01-01"}
+    rows = [line.split(" | ")[0] for line in report.front(document).splitlines() if line.startswith("| ")]
+    assert rows == ["| benchmark", *(f"| {name}" for name in report.FRONT[:3])]
+    assert len(report.FRONT) <= 12
+    newest = report.newest(interleave.RESULTS)
+    assert newest is not None
+    assert set(report.FRONT) <= {entry["name"] for entry in json.loads(newest.read_text())["results"]}
+
+
+def test_the_page_of_results_shows_headlines_and_every_missed_bar() -> None:
+    """What is no headline stays out of the page, unless its bar is missed; the terminal shows all."""
     missed = interleave.Bar(limit=0.4, better="lower")
     made = [comparison(), comparison(headline=False), comparison(headline=False, bar=missed)]
     results = [replace(each, name=f"case {index}") for index, each in enumerate(made)]
     document = {"results": [asdict(each) for each in results], "machine": interleave.machine()}
-    text = report.table({**document, "date": "2026-01-01", "commit": "c", "command": "pytest"}, "file.json")
+    text = report.page({**document, "date": "2026-01-01", "commit": "c", "command": "pytest"}, "file.json")
     assert [f"case {index}" in text for index in range(3)] == [True, False, True]
     assert "≤ 0.40 **missed**" in text
     assert "2 of 3 bars hold" in text

@@ -28,6 +28,7 @@ struct PyEngine {
   py::object trace_context;  // of the caller, 24 bytes or None; null: nobody traces
   RequestPool pool;
   std::unique_ptr<Engine> engine;
+  bool is_held = false;  // by itself: a drain was interrupted, and nobody may wait for the rest in a destructor
 };
 
 // A loaded version as Python holds it, with what each call needs looked up once.

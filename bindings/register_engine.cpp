@@ -8,6 +8,7 @@
 #include "anya/trust.h"
 #include "bindings.h"
 #include "py_model.h"
+#include "waiting.h"
 
 namespace anya::python {
 namespace {
@@ -63,6 +64,24 @@ std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, c
   }
 }
 
+// Waits in slices, so that handlers of signals run: who presses Control-C need not wait for a run that does not end.
+void close(const py::object& object) {
+  constexpr Nanos kSlice = 100'000'000;
+  PyEngine& self = object.cast<PyEngine&>();
+  const Clock& clock = *self.engine->dependencies().clock;
+  while (!without_gil([&] { return self.engine->drain(clock.now() + kSlice); })) {
+    if (PyErr_CheckSignals() == 0) continue;
+    if (!std::exchange(self.is_held, true)) object.inc_ref();
+    throw py::error_already_set();
+  }
+  {
+    const py::gil_scoped_release release;
+    self.engine->close();
+  }
+  self.pool.take_returned();  // they hold their model, and so this
+  if (std::exchange(self.is_held, false)) object.dec_ref();
+}
+
 }  // namespace
 
 void register_engine(py::module_& module) {
@@ -77,16 +96,9 @@ void register_engine(py::module_& module) {
            "what was "
            "decided: code, digest, signer, whether it is deprecated. `counters`: writable memory of counters_size() "
            "bytes, aligned to 64, to count in. Blocks with the GIL released.")
-      .def(
-          "close",
-          [](PyEngine& self) {
-            {
-              const py::gil_scoped_release release;
-              self.engine->close();
-            }
-            self.pool.take_returned();  // they hold their model, and so this
-          },
-          "Drains everything; refuses what comes after. Idempotent. Blocks.")
+      .def("close", &close,
+           "Drains everything; refuses what comes after. Idempotent. Blocks. What a signal's handler raises ends the "
+           "waiting, not the draining; close() again waits on.")
       .def(
           "stats", [](const PyEngine& self) { return self.engine->stats(); }, "Counters of every loaded version.")
       .def(

@@ -70,6 +70,9 @@ py::object element_number(const Detail& detail, std::int64_t fact) {
   }
 }
 
+// Core facts are nanoseconds; whoever called gave seconds.
+py::object seconds(std::int64_t nanos) { return py::float_(static_cast<double>(nanos) / 1e9); }
+
 py::object fact_of(const Detail& detail, std::int64_t value, bool is_limit) {
   switch (detail.status.reason) {
     case Reason::kNotFinite:
@@ -82,7 +85,25 @@ py::object fact_of(const Detail& detail, std::int64_t value, bool is_limit) {
     case Reason::kTextControl:
       return is_limit ? py::object(py::none()) : py::object(py::int_(value));
     case Reason::kTextNotNormal:
+    case Reason::kNone:
+    case Reason::kText:
+    case Reason::kClosed:
+    case Reason::kForked:
+    case Reason::kCancelled:
+    case Reason::kDeviceFailed:
+    case Reason::kInjected:
       return py::none();
+    case Reason::kExpiredAtDoor:
+    case Reason::kExpiredInQueue:
+    case Reason::kExpired:
+    case Reason::kBreakerOpen:
+      return is_limit ? py::object(py::none()) : seconds(value);
+    case Reason::kQueueTimeout:
+    case Reason::kCannotSuffice:
+    case Reason::kTimeoutTooLong:
+      return seconds(value);
+    case Reason::kQueueDelay:
+      return is_limit ? seconds(value) : py::object(py::int_(value));
     default:
       break;
   }
@@ -90,7 +111,6 @@ py::object fact_of(const Detail& detail, std::int64_t value, bool is_limit) {
     const std::string_view name = dtype_name(static_cast<DType>(value));
     return py::str(name.data(), name.size());
   }
-  if (detail.status.reason == Reason::kNone || detail.status.reason == Reason::kText) return py::none();
   return py::int_(value);
 }
 
@@ -98,7 +118,7 @@ py::object predicted_wait(const Detail& detail) {
   const bool in_value = detail.status.reason == Reason::kCannotSuffice;
   const std::int64_t nanos = in_value ? detail.status.value : detail.status.predicted;
   if (nanos < 0) return py::none();
-  return py::float_(static_cast<double>(nanos) * 1e-9);
+  return seconds(nanos);
 }
 
 }  // namespace
@@ -140,10 +160,10 @@ void register_errors(py::module_& module) {
       .def_property_readonly("field", &field_of, "The input at fault, or None.")
       .def_property_readonly(
           "value", [](const Detail& self) { return fact_of(self, self.status.value, false); },
-          "What was given, or None.")
+          "What was given, or None; seconds where it is a time.")
       .def_property_readonly(
           "limit", [](const Detail& self) { return fact_of(self, self.status.limit, true); },
-          "What would have been allowed, or None.")
+          "What would have been allowed, or None; seconds where it is a time.")
       .def_property_readonly(
           "index",
           [](const Detail& self) {

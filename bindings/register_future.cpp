@@ -87,6 +87,7 @@ class Future {
     return error_ ? error_ : py::none();
   }
   bool from_cache() { return done() && (settle(), from_cache_); }
+  std::string repr();
   static void add_done_callback(const py::object& self, py::typing::Callable<py::object(py::object)> callback);
   // The callback thread will see how it ends.
   static void watch(const py::object& self);
@@ -183,7 +184,9 @@ void Future::await(std::optional<double> timeout) {
       case Waited::kEnded:
         break;
       case Waited::kTimedOut:
-        PyErr_SetString(PyExc_TimeoutError, "the result is not there yet; the request goes on");
+        PyErr_Format(PyExc_TimeoutError,
+                     "the result is not there after %s s; the request goes on: wait again, or cancel() it",
+                     std::string(py::str(py::float_(*timeout))).c_str());
         throw py::error_already_set();
       case Waited::kRaised:
         throw py::error_already_set();
@@ -219,6 +222,15 @@ void Future::settle() {
     let_go();
   }
   owner().pool.put(request);
+}
+
+// What somebody still has to recover from is pending; nothing begins by being looked at.
+std::string Future::repr() {
+  if (request_ != nullptr && request_->ended() && (recover_.is_none() || request_->status.ok())) settle();
+  const ModelInfo& model = owner().model->info();
+  const std::string failed = error_ ? std::string("failed: ") + Py_TYPE(error_.ptr())->tp_name : "";
+  const std::string state = request_ != nullptr ? "pending" : code_ == ErrorCode::kCancelled ? "cancelled" : failed;
+  return "<Future " + model.name + ":" + model.version + " " + (state.empty() ? "done" : state) + ">";
 }
 
 void Future::run_callbacks(const py::object& self) {
@@ -353,8 +365,12 @@ void register_future(py::module_& module) {
       .def(py::init<>())
       .def("run", &CallbackQueue::run, "Runs callbacks until stop(); for one thread.")
       .def("stop", &CallbackQueue::stop, "Ends run() once everything that has ended was called back.");
-  py::class_<Future>(module, "Future",
-                     "The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit.")
+  py::class_<Future>(
+      module, "Future",
+      "The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit. Its methods "
+      "mean what those of concurrent.futures.Future mean (cancel ends a running request, too), but it is none: "
+      "asyncio.wrap_future, "
+      "concurrent.futures.wait and await do not take it (in asyncio: Engine.infer_async).")
       .def("result", &Future::result, py::arg("timeout") = py::none(),
            "The outputs. Waits up to `timeout` seconds (None: without end) and then raises TimeoutError; the request "
            "goes "
@@ -367,6 +383,7 @@ void register_future(py::module_& module) {
            "its "
            "answer is dropped.")
       .def("cancelled", &Future::cancelled, "True if the request ended as cancelled.")
+      .def("__repr__", &Future::repr)
       .def("from_cache", &Future::from_cache, "True if it has ended with an answer that another request's run gave.")
       .def_static("_promise", &promise, py::arg("model"), py::arg("callbacks"))
       .def("_resolve", &Future::resolve, py::arg("answer"), py::arg("error"))

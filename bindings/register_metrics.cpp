@@ -20,6 +20,13 @@ MetricKind kind_of(const std::string& name) {
   throw py::value_error("a metric is a counter, a gauge or a histogram");
 }
 
+Merge merge_of(const std::string& name) {
+  for (const Merge merge : {Merge::kSum, Merge::kMax, Merge::kMin}) {
+    if (merge_name(merge) == name) return merge;
+  }
+  throw py::value_error("gauges side by side become their sum, max or min");
+}
+
 // What the engines have counted, equal versions summed. GIL not needed.
 Families families_of(const std::vector<const Engine*>& engines, std::vector<ModelStats> all) {
   for (const Engine* engine : engines) {
@@ -38,11 +45,15 @@ std::vector<const Engine*> cores_of(const std::vector<PyEngine*>& engines) {
 
 void register_metrics(py::module_& module) {
   py::class_<MetricFamily>(module, "MetricFamily", "All series of one metric. Not thread-safe.")
-      .def(py::init([](std::string name, const std::string& kind, std::string help, std::vector<std::string> labels) {
-             return MetricFamily{std::move(name), kind_of(kind), std::move(help), std::move(labels), {}, {}};
+      .def(py::init([](std::string name, const std::string& kind, std::string help, std::vector<std::string> labels,
+                       const std::string& merge) {
+             return MetricFamily{std::move(name), kind_of(kind), std::move(help), std::move(labels), {}, {},
+                                 merge_of(merge)};
            }),
            py::arg("name"), py::arg("kind"), py::arg("help"), py::arg("label_names") = std::vector<std::string>{},
-           "`kind` is counter, gauge or histogram; a counter's name lacks its _total.")
+           py::arg("merge") = "sum",
+           "`kind` is counter, gauge or histogram; a counter's name lacks its _total. `merge`: sum, max or min, what "
+           "gauges of engines and processes side by side become where their labels are equal.")
       .def(
           "add",
           [](MetricFamily& self, std::vector<std::string> labels, double value) {
@@ -58,6 +69,11 @@ void register_metrics(py::module_& module) {
                                const std::string_view name = kind_name(self.kind);
                                return py::str(name.data(), name.size());
                              })
+      .def_property_readonly("merge",
+                             [](const MetricFamily& self) {
+                               const std::string_view name = merge_name(self.merge);
+                               return py::str(name.data(), name.size());
+                             })
       .def_readonly("samples", &MetricFamily::samples, "Label values and value.")
       .def_readonly("histograms", &MetricFamily::histograms, "Label values and snapshot.");
   module.def(
@@ -70,21 +86,34 @@ void register_metrics(py::module_& module) {
       py::arg("engines"), py::arg("stats") = std::vector<ModelStats>{},
       "What the engines have counted, equal versions summed: the table that every scrape is of.");
   module.def(
+      "families_beside_counters",
+      [](const PyEngine& engine) {
+        const py::gil_scoped_release release;
+        return families_beside_counters(engine.engine->stats());
+      },
+      py::arg("engine"), "What counters in memory of others do not hold, and exemplars on histograms of nothing.");
+  module.def(
+      "merge_families",
+      [](const std::vector<Families>& parts) {
+        const py::gil_scoped_release release;
+        return merge_families(parts);
+      },
+      py::arg("parts"), "One family of each name, equal series merged.");
+  module.def(
       "metrics_text",
-      [](const std::vector<PyEngine*>& engines, std::vector<ModelStats> stats, const std::vector<Families>& more,
-         bool openmetrics) {
+      [](const std::vector<PyEngine*>& engines, const std::vector<Families>& more, bool openmetrics) {
         const std::vector<const Engine*> cores = cores_of(engines);
         std::string text;
         {
           const py::gil_scoped_release release;
-          std::vector<Families> parts = {families_of(cores, std::move(stats))};
+          std::vector<Families> parts = {families_of(cores, {})};
           parts.insert(parts.end(), more.begin(), more.end());
           text = metrics_text(parts, openmetrics);
         }
         return py::bytes(text);
       },
-      py::arg("engines"), py::arg("stats"), py::arg("more"), py::arg("openmetrics"),
-      "The same as text, with other families behind it. The GIL is released for all of it.");
+      py::arg("engines"), py::arg("more"), py::arg("openmetrics"),
+      "The same as text, merged with other families. The GIL is released for all of it.");
   module.def("counters_size", &CounterMemory::size, "Bytes of the counters of a version.");
   module.def(
       "counters_layout",

@@ -145,6 +145,7 @@ py::typing::Dict<py::str, py::object> info_of(const PyModel& self) {
   out["digest"] = info.digest;
   out["signer"] = info.signer;
   out["quantization"] = info.quantization;
+  out["operator_libraries"] = info.operator_libraries;
   out["inputs"] = py::tuple(inputs);
   out["outputs"] = py::tuple(outputs);
   out["providers"] = py::tuple(py::cast(info.providers));

@@ -58,7 +58,8 @@ void register_options(py::module_& module) {
       .def_readwrite("max_nodes", &ContentLimits::max_nodes)
       .def_readwrite("max_graph_depth", &ContentLimits::max_graph_depth)
       .def_readwrite("domains", &ContentLimits::domains)
-      .def_readwrite("operators", &ContentLimits::operators);
+      .def_readwrite("operators", &ContentLimits::operators)
+      .def_readwrite("custom_op_libraries", &ContentLimits::custom_op_libraries);
   py::class_<CacheOptions>(module, "CacheOptions", "The response cache of a version; see CacheConfig.")
       .def(py::init<>())
       .def_readwrite("capacity_bytes", &CacheOptions::capacity_bytes)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "anya/stats.h"
 #include "bindings.h"
+#include "reprs.h"
 
 namespace anya::python {
 namespace {
@@ -14,10 +15,15 @@ py::typing::Dict<py::str, py::int_> by_code(const std::array<std::uint64_t, kErr
   return out;
 }
 
-py::str state_name(CircuitState state) {
-  constexpr std::array<std::string_view, 3> kNames = {"closed", "half_open", "open"};
-  const std::string_view name = kNames[static_cast<std::size_t>(state)];
+py::str state_text(CircuitState state) {
+  const std::string_view name = state_name(state);
   return {name.data(), name.size()};
+}
+
+// How print() shows it, of classes that have a repr().
+template <typename T>
+std::string show(const T& self) {
+  return repr(self);
 }
 
 }  // namespace
@@ -32,7 +38,8 @@ void register_stats(py::module_& module) {
       .def_readonly("edges", &HistogramSnapshot::edges)
       .def_readonly("counts", &HistogramSnapshot::counts)
       .def_readonly("sum", &HistogramSnapshot::sum)
-      .def_readonly("exemplars", &HistogramSnapshot::exemplars, "At most one of each bucket, a recent one.");
+      .def_readonly("exemplars", &HistogramSnapshot::exemplars, "At most one of each bucket, a recent one.")
+      .def("__repr__", &show<HistogramSnapshot>);
   py::class_<RunTime>(module, "RunTime",
                       "What runs of so many rows take: measured at load, then learned from the runs themselves.")
       .def_readonly("rows", &RunTime::rows, "This many, or fewer but more than half.")
@@ -40,25 +47,28 @@ void register_stats(py::module_& module) {
                     "Input bytes of a row, this many or up to a quarter more; 0: the model has one shape.")
       .def_readonly("seconds", &RunTime::seconds, "Of a run.")
       .def_readonly("seconds_per_row", &RunTime::seconds_per_row)
-      .def_readonly("observations", &RunTime::observations);
+      .def_readonly("observations", &RunTime::observations)
+      .def("__repr__", &show<RunTime>);
   py::class_<TensorCount>(module, "TensorCount", "What the rules of one input or output have met.")
       .def_readonly("name", &TensorCount::name)
       .def_readonly("sanitized", &TensorCount::sanitized, "Values that were clipped, replaced or normalised.")
       .def_readonly("nonfinite", &TensorCount::nonfinite,
-                    "NaN and infinities seen: each one changed or let through, and one of each refusal.");
+                    "NaN and infinities seen: each one changed or let through, and one of each refusal.")
+      .def("__repr__", &show<TensorCount>);
   py::class_<CircuitEvent>(module, "CircuitEvent", "A change of a circuit breaker.")
       .def_readonly("number", &CircuitEvent::number, "From 1, in order.")
       .def_property_readonly(
-          "to", [](const CircuitEvent& self) { return state_name(self.to); }, "The new state.")
+          "to", [](const CircuitEvent& self) { return state_text(self.to); }, "The new state.")
       .def_property_readonly(
           "at", [](const CircuitEvent& self) { return static_cast<double>(self.at) * 1e-9; },
           "When, on the clock of time.monotonic().")
       .def_readonly("calls", &CircuitEvent::calls, "Calls that it was decided by; 0: time alone.")
       .def_readonly("failed", &CircuitEvent::failed, "Failed ones among them.")
-      .def_readonly("slow", &CircuitEvent::slow, "Slow ones among them.");
+      .def_readonly("slow", &CircuitEvent::slow, "Slow ones among them.")
+      .def("__repr__", &show<CircuitEvent>);
   py::class_<CircuitStats>(module, "CircuitStats", "What a circuit breaker knows now.")
       .def_property_readonly(
-          "state", [](const CircuitStats& self) { return state_name(self.state); },
+          "state", [](const CircuitStats& self) { return state_text(self.state); },
           "\"closed\", \"half_open\" or \"open\".")
       .def_readonly("calls", &CircuitStats::calls, "In the window, since the last change.")
       .def_readonly("failed", &CircuitStats::failed, "Failed ones among them.")
@@ -66,7 +76,8 @@ void register_stats(py::module_& module) {
       .def_property_readonly(
           "opens_in", [](const CircuitStats& self) { return static_cast<double>(self.opens_in) * 1e-9; },
           "Seconds until an open one lets probes through.")
-      .def_readonly("events", &CircuitStats::events, "The last changes, oldest first.");
+      .def_readonly("events", &CircuitStats::events, "The last changes, oldest first.")
+      .def("__repr__", &show<CircuitStats>);
   py::class_<CacheStats>(module, "CacheStats", "Counters of a version's response cache, and what it holds.")
       .def_readonly("capacity_bytes", &CacheStats::capacity_bytes, "0: there is no cache.")
       .def_readonly("bytes", &CacheStats::bytes, "In use, all overheads counted.")
@@ -83,7 +94,8 @@ void register_stats(py::module_& module) {
       .def_readonly("evicted_capacity", &CacheStats::evicted_capacity)
       .def_readonly("evicted_ttl", &CacheStats::evicted_ttl)
       .def_readonly("evicted_invalidate", &CacheStats::evicted_invalidate, "By cache_clear, or with their version.")
-      .def_readonly("age", &CacheStats::age, "Seconds since they were made, of answers given.");
+      .def_readonly("age", &CacheStats::age, "Seconds since they were made, of answers given.")
+      .def("__repr__", &show<CacheStats>);
   py::class_<ModelStats>(module, "ModelStats", "Counters of one loaded version, read as one snapshot.")
       .def_readonly("name", &ModelStats::name)
       .def_readonly("version", &ModelStats::version)
@@ -137,7 +149,8 @@ void register_stats(py::module_& module) {
       .def_readonly("predictions", &ModelStats::predictions, "Class and count; other and invalid come last.")
       .def_readonly("run_times", &ModelStats::run_times)
       .def_readonly("cache", &ModelStats::cache)
-      .def_readonly("tensors", &ModelStats::tensors, "Inputs, then outputs, that have rules for values.");
+      .def_readonly("tensors", &ModelStats::tensors, "Inputs, then outputs, that have rules for values.")
+      .def("__repr__", &show<ModelStats>);
 }
 
 }  // namespace anya::python

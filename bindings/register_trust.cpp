@@ -22,6 +22,20 @@ py::typing::Dict<py::str, py::object> facts_of(const SignatureFacts& facts) {
   return out;
 }
 
+using FileFacts = std::tuple<std::string, std::uint64_t, std::string>;
+
+std::pair<std::string, std::vector<FileFacts>> identity_of(ModelIdentity identify(const std::string&),
+                                                           const std::string& path) {
+  ModelIdentity identity;
+  {
+    py::gil_scoped_release release;
+    identity = identify(path);
+  }
+  std::vector<FileFacts> files;
+  for (const auto& file : identity.files) files.emplace_back(file.name, file.size, file.sha256);
+  return {identity.digest, files};
+}
+
 void register_policy(py::module_& module) {
   py::class_<TrustOptions>(module, "TrustOptions", "What must hold of a model's origin; see TrustConfig.")
       .def(py::init<>())
@@ -83,18 +97,11 @@ void register_trust(py::module_& module) {
       py::arg("statement"), py::arg("key"), py::arg("password"),
       "The signature file over any statement, well-formed or not.");
   module.def(
-      "identify_model",
-      [](const std::string& path) {
-        ModelIdentity identity;
-        {
-          py::gil_scoped_release release;
-          identity = identify_model(path);
-        }
-        std::vector<std::tuple<std::string, std::uint64_t, std::string>> files;
-        for (const auto& file : identity.files) files.emplace_back(file.name, file.size, file.sha256);
-        return std::make_pair(identity.digest, files);
-      },
-      py::arg("path"), "A model's digest, and name, size and SHA-256 of each file that is parsed of it.");
+      "identify_model", [](const std::string& path) { return identity_of(identify_model, path); }, py::arg("path"),
+      "A model's digest, and name, size and SHA-256 of each file that is parsed of it.");
+  module.def(
+      "identify_operator_library", [](const std::string& path) { return identity_of(identify_operator_library, path); },
+      py::arg("path"), "The same of a library of operators, by its absolute path.");
   module.def(
       "sign_registry",
       [](const py::bytes& payload, const KeyFiles& keys) {

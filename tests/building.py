@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 JOBS = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(len(os.sched_getaffinity(0)))
+# Half of what Python's tests take is waiting for each other's threads and processes. Benchmarks measure: one by one.
+SIDE_BY_SIDE = ("-n", JOBS, "--dist", "worksteal", "-p", "no:benchmark")
 # What the extension is made of: a wheel older than one of these is built anew.
 WHEEL_SOURCES = ("CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE", "cpp", "bindings", "src")
 
@@ -85,7 +87,8 @@ def ctest(session: nox.Session, folder: str, *options: str, arguments: Sequence[
     fast = ("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=16", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
     configure(session, build, *ours, *fast, f"-DANYA_TEST_PYTHON={session.bin}/python", *options)
     session.run("cmake", "--build", str(build), "--parallel", JOBS)
-    command = ["ctest", "--test-dir", str(build), "--output-on-failure", "--no-tests=error", *arguments]
+    command = ["ctest", "--test-dir", str(build), "--output-on-failure", "--no-tests=error", "--parallel", JOBS]
+    command += arguments
     fixed = ["setarch", platform.machine(), "-R"]
     if "thread" in folder and shutil.which("setarch") and subprocess.run([*fixed, "true"], check=False).returncode == 0:
         command = fixed + command  # ThreadSanitizer's fixed map of memory and randomised addresses do not agree

@@ -58,15 +58,27 @@ PURE_EXCEPTIONS = {("config", "os"), ("_checks", "os"), ("repository", "os"), ("
 }
 PURE_OS_NAMES = {"PathLike", "fspath"}
 CORE_IMPORTERS = {
-    *("__init__", "_engine", "_event_loops", "_info", "_load_driver", "_model_table", "_options", "_prometheus"),
+    *(
+        "__init__",
+        "_engine",
+        "_event_loops",
+        "_health",
+        "_info",
+        "_load_driver",
+        "_model_table",
+        "_options",
+        "_prometheus",
+    ),
     *(
         "_core_rules",
         "_trust",
         "_signing",
         "_metrics",
         "_metrics_drift",
+        "_metrics_sources",
         "_metrics_server",
         "_shared_counts",
+        "_shared_families",
         "_system",
     ),
     *("_drift_counts", "_drift_plan", "_drift_watch", "_reference", "_reference_tap"),
@@ -150,6 +162,11 @@ def foreign_libraries(module: str, text: str) -> list[str]:
     """Return the libraries that a module imports though another module speaks to them."""
     tops = {source.split(".")[0] for source, _ in imports(text)}
     return sorted(top for top in tops if module not in OWNED_LIBRARIES.get(top, {module}))
+
+
+def goes_past_the_log(text: str) -> bool:
+    """Whether a Python text gives records to handlers itself: one that blocks would hold up whoever says something."""
+    return re.search(r"\bgetLogger\b|\blogging\.(debug|info|warning|error|exception|critical)\(", text) is not None
 
 
 def has_licence_line(text: str) -> bool:
@@ -269,6 +286,12 @@ def test_files_are_small_and_licensed(path: Path) -> None:
         assert len(text.splitlines()) <= LINE_LIMIT
 
 
+def test_records_go_through_the_log() -> None:
+    """No module but `_log` asks logging for a logger."""
+    modules = [path for path in PACKAGE.rglob("*.py") if path.stem != "_log"]
+    assert [named(path) for path in modules if goes_past_the_log(path.read_text())] == []
+
+
 @pytest.mark.parametrize(
     ("folder", "text"),
     [
@@ -347,3 +370,10 @@ def test_mutant_without_licence_is_refused() -> None:
     """A licence line is looked for at the top, not anywhere."""
     assert has_licence_line("#!/usr/bin/env python3\n# SPDX-License-Identifier: Apache-2.0\n")
     assert not has_licence_line('"""Text."""\n\n# SPDX-License-Identifier: Apache-2.0\n')
+
+
+def test_mutant_record_past_the_log_is_seen() -> None:
+    """Every way to a handler of the service but ours is recognised; a level's name is none."""
+    for text in ('logging.getLogger("x")', "from logging import getLogger", 'logging.warning("x")'):
+        assert goes_past_the_log(text)
+    assert not goes_past_the_log('_log.log(logging.WARNING, "x")')

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
 from os import PathLike
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ._frozen import FrozenMapping
 from ._goal import Found, goal
+from ._log import Log
 from ._model_table import ModelTable
 from ._plan import Load, Plan, Reload, Step, Switch, Unload, plan
 from ._records import facts
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Applier", "described"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 
 class Rollouts(Protocol):

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, NoReturn
 
 from ._fallback import Ask, Retry, Stable, Step
 from ._info import Attempt
+from ._log import Log
 from ._records import facts
 from .errors import AnyaError
 from .resilience import Default, Fallback, LastGood
 
 __all__ = ["attempt", "give_up", "shown", "write"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 
 class _Tried:
@@ -65,11 +65,8 @@ def shown(step: Step) -> str:
 
 def write(level: int, event: str, record: dict[str, Any]) -> None:
     """One structured record: `key=value` in the message, the same as data in `record.anya`."""
-    try:
-        words = " ".join(f"{key}={_short(value)}" for key, value in record.items())
-        _log.log(level, "%s %s", event, words, extra=facts(event, **record))
-    except Exception:  # noqa: BLE001, S110  # somebody's handler: it must not decide the outcome of a request
-        pass
+    words = " ".join(f"{key}={_short(value)}" for key, value in record.items())
+    _log.log(level, "%s %s", event, words, extra=facts(event, **record))
 
 
 def _short(value: object) -> str:

@@ -25,9 +25,9 @@ _RESERVED_SESSION_OPTIONS = {
 
 
 def shown(value: object) -> str:
-    """Return a value as an error message shows it: short, with its type when that is the point."""
+    """Return a value as an error message shows it: beginning and end of a long one, with its type."""
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}... ({type(value).__name__})"
+    return text if len(text) <= 80 else f"{text[:39]}...{text[-38:]} ({type(value).__name__})"
 
 
 def key(name: object) -> str:

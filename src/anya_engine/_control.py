@@ -12,6 +12,7 @@ from . import _core
 from ._core import CacheStats
 from ._deployments import Deployments
 from ._info import ModelInfo, RolloutStatus
+from ._log import Log
 from ._model_table import ModelTable
 from ._reference import capture
 from ._trust import Rechecks
@@ -21,6 +22,8 @@ from .errors import TrustError, Unavailable
 from .strategies import Strategy
 
 __all__ = ["Control"]
+
+_log = Log("anya_engine")
 
 
 class Control:
@@ -214,8 +217,9 @@ class Control:
         """Make a reference of the next rows that are asked and answered, and compare with it from then on.
 
         For a model whose training data is out of reach. Every request's arrays are copied until there are enough (256
-        MiB at most), then the version that serves has its profile; `drift` says how far it is. Requests that ask for
-        some of the outputs only are left out.
+        MiB at most), then the version that serves has its profile. Until then `drift(name)` says how far it is, in
+        `why`, or in `note` where the version has a reference already. Requests that ask for some of the outputs only
+        are left out.
 
         Args:
             name: The model.
@@ -248,17 +252,25 @@ class Control:
     def cache_clear(self, name: str | None = None) -> None:
         """Forget cached answers; what is being answered now is still kept.
 
+        A log record says so where a name is given and none of its versions has a cache.
+
         Args:
             name: The model, in all its loaded versions; None: all models.
 
         Raises:
             ModelNotFound: No such model.
         """
-        for model in self._models.versions(name):
+        models = self._models.versions(name)
+        if name is not None and not any(model.stats().cache.capacity_bytes for model in models):
+            _log.warning("cache model=%s has none to clear: ModelConfig(cache=CacheConfig(…)) gives it one", name)
+        for model in models:
             model.clear_cache()
 
     def cache_stats(self, name: str, version: str | None = None) -> CacheStats:
-        """What the response cache of a version holds and has done; all zero for a version without one.
+        """What the response cache of a version holds and has done.
+
+        Of a version without a cache (`ModelConfig.cache` gives it one) all is zero, `capacity_bytes` too, and it prints
+        as "no cache".
 
         Args:
             name: The model.

@@ -58,10 +58,13 @@ __all__: list[str] = [
     "drift_numbers",
     "drive",
     "error_codes",
+    "families_beside_counters",
     "generate_key",
     "identify_model",
+    "identify_operator_library",
     "key_ids",
     "key_position",
+    "merge_families",
     "metric_families",
     "metrics_text",
     "open_registry",
@@ -92,7 +95,7 @@ class Detail:
     @property
     def limit(self) -> typing.Any:
         """
-        What would have been allowed, or None.
+        What would have been allowed, or None; seconds where it is a time.
         """
     @property
     def predicted_wait(self) -> typing.Any:
@@ -107,7 +110,7 @@ class Detail:
     @property
     def value(self) -> typing.Any:
         """
-        What was given, or None.
+        What was given, or None; seconds where it is a time.
         """
 
 class AxisSpec:
@@ -424,6 +427,10 @@ class ContentLimits:
     """
     def __init__(self) -> None: ...
     @property
+    def custom_op_libraries(self) -> list[tuple[str, str]]: ...
+    @custom_op_libraries.setter
+    def custom_op_libraries(self, arg0: collections.abc.Sequence[tuple[str, str]]) -> None: ...
+    @property
     def domains(self) -> list[str]: ...
     @domains.setter
     def domains(self, arg0: collections.abc.Sequence[str]) -> None: ...
@@ -599,6 +606,7 @@ class HistogramSnapshot:
     """
     A histogram: edges are upper bounds, +Inf comes after the last.
     """
+    def __repr__(self) -> str: ...
     @property
     def counts(self) -> list[int]: ...
     @property
@@ -615,6 +623,7 @@ class RunTime:
     """
     What runs of so many rows take: measured at load, then learned from the runs themselves.
     """
+    def __repr__(self) -> str: ...
     @property
     def observations(self) -> int: ...
     @property
@@ -639,6 +648,7 @@ class TensorCount:
     """
     What the rules of one input or output have met.
     """
+    def __repr__(self) -> str: ...
     @property
     def name(self) -> str: ...
     @property
@@ -656,6 +666,7 @@ class CircuitEvent:
     """
     A change of a circuit breaker.
     """
+    def __repr__(self) -> str: ...
     @property
     def at(self) -> float:
         """
@@ -691,6 +702,7 @@ class CircuitStats:
     """
     What a circuit breaker knows now.
     """
+    def __repr__(self) -> str: ...
     @property
     def calls(self) -> int:
         """
@@ -726,6 +738,7 @@ class CacheStats:
     """
     Counters of a version's response cache, and what it holds.
     """
+    def __repr__(self) -> str: ...
     @property
     def age(self) -> HistogramSnapshot:
         """
@@ -799,6 +812,7 @@ class ModelStats:
     """
     Counters of one loaded version, read as one snapshot.
     """
+    def __repr__(self) -> str: ...
     @property
     def accepted(self) -> int: ...
     @property
@@ -1295,7 +1309,7 @@ class Engine:
         """
     def close(self) -> None:
         """
-        Drains everything; refuses what comes after. Idempotent. Blocks.
+        Drains everything; refuses what comes after. Idempotent. Blocks. What a signal's handler raises ends the waiting, not the draining; close() again waits on.
         """
     def load(
         self,
@@ -1343,9 +1357,11 @@ class MetricFamily:
     """
     All series of one metric. Not thread-safe.
     """
-    def __init__(self, name: str, kind: str, help: str, label_names: collections.abc.Sequence[str] = []) -> None:
+    def __init__(
+        self, name: str, kind: str, help: str, label_names: collections.abc.Sequence[str] = [], merge: str = "sum"
+    ) -> None:
         """
-        `kind` is counter, gauge or histogram; a counter's name lacks its _total.
+        `kind` is counter, gauge or histogram; a counter's name lacks its _total. `merge`: sum, max or min, what gauges of engines and processes side by side become where their labels are equal.
         """
     def add(self, labels: collections.abc.Sequence[str], value: typing.SupportsFloat | typing.SupportsIndex) -> None:
         """
@@ -1362,6 +1378,8 @@ class MetricFamily:
     def kind(self) -> str: ...
     @property
     def label_names(self) -> list[str]: ...
+    @property
+    def merge(self) -> str: ...
     @property
     def name(self) -> str: ...
     @property
@@ -1386,10 +1404,11 @@ class CallbackQueue:
 
 class Future:
     """
-    The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit.
+    The answer to one request, to be had now or later. Thread-safe. Made by Engine.submit. Its methods mean what those of concurrent.futures.Future mean (cancel ends a running request, too), but it is none: asyncio.wrap_future, concurrent.futures.wait and await do not take it (in asyncio: Engine.infer_async).
     """
     @staticmethod
     def _promise(model: typing.Any, callbacks: typing.Any) -> Future: ...
+    def __repr__(self) -> str: ...
     def _resolve(self, answer: typing.Any, error: typing.Any) -> bool: ...
     def add_done_callback(self, fn: collections.abc.Callable[[typing.Any], typing.Any]) -> None:
         """
@@ -1563,6 +1582,11 @@ def error_codes() -> list[str]:
     The stable codes, in the core's order.
     """
 
+def families_beside_counters(engine: Engine) -> list[MetricFamily]:
+    """
+    What counters in memory of others do not hold, and exemplars on histograms of nothing.
+    """
+
 def generate_key(path: str, curve: str, password: str) -> str:
     """
     Writes a private key and, beside it, its public half; returns the key's id.
@@ -1571,6 +1595,11 @@ def generate_key(path: str, curve: str, password: str) -> str:
 def identify_model(path: str) -> tuple[str, list[tuple[str, int, str]]]:
     """
     A model's digest, and name, size and SHA-256 of each file that is parsed of it.
+    """
+
+def identify_operator_library(path: str) -> tuple[str, list[tuple[str, int, str]]]:
+    """
+    The same of a library of operators, by its absolute path.
     """
 
 def key_ids(paths: collections.abc.Sequence[str]) -> list[str]:
@@ -1583,6 +1612,11 @@ def key_position(key: typing.Any, salt: int) -> float:
     Where a routing key lies in [0, 1): evenly spread, the same in every process, another for another salt.
     """
 
+def merge_families(parts: collections.abc.Sequence[collections.abc.Sequence[MetricFamily]]) -> list[MetricFamily]:
+    """
+    One family of each name, equal series merged.
+    """
+
 def metric_families(
     engines: collections.abc.Sequence[Engine], stats: collections.abc.Sequence[ModelStats] = []
 ) -> list[MetricFamily]:
@@ -1592,12 +1626,11 @@ def metric_families(
 
 def metrics_text(
     engines: collections.abc.Sequence[Engine],
-    stats: collections.abc.Sequence[ModelStats],
     more: collections.abc.Sequence[collections.abc.Sequence[MetricFamily]],
     openmetrics: bool,
 ) -> bytes:
     """
-    The same as text, with other families behind it. The GIL is released for all of it.
+    The same as text, merged with other families. The GIL is released for all of it.
     """
 
 def open_registry(

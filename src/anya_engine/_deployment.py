@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ._info import RolloutEvent, RolloutStatus, ShadowReport
+from ._log import Log
 from ._records import facts
 from ._rollout_state import SavedEvent, SavedRollout, State
 from .errors import ConfigError, ModelNotFound, Unavailable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BlueGreenDeployment", "Deployment", "ShadowDeployment"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 
 class Deployment:
@@ -63,7 +64,7 @@ class Deployment:
         self.loser: tuple[str, float] | None = None
         self.why = ""
         self.out_of_step = ""
-        self.moved: Callable[[str], object] = lambda _: None  # told every move; must not block
+        self.moved: Callable[[str], object] = lambda _: None  # told every move that is made here; must not block
         self._wall = wall
         self._events: deque[RolloutEvent] = deque(maxlen=100)
         self._shown: object = None  # what the table was last made to say
@@ -130,6 +131,7 @@ class Deployment:
         """Keep an event, and log it."""
         self.why = why
         self._keep(RolloutEvent(time=self._wall(), move=move, why=why, weights=self.weights()))
+        self.moved(move)
 
     def show(self) -> None:
         """Make the table say what the rollout does, if it does not yet; where that cannot be, say why and leave it."""
@@ -198,7 +200,6 @@ class Deployment:
 
     def _keep(self, event: RolloutEvent) -> None:
         self._events.append(event)
-        self.moved(event.move)
         shares = " ".join(f"{version}={share:g}%" for version, share in event.weights.items())
         level = logging.WARNING if event.move in ("rollback", "pause") else logging.INFO
         _log.log(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import math
 import random
 import threading
@@ -16,9 +15,10 @@ from pathlib import Path
 from . import _checks as check
 from . import _core
 from ._canary import CanaryDeployment
-from ._comparison import compare, refuse_other_schema
+from ._comparison import Comparison, refuse_other_schema
 from ._deployment import Deployment, ShadowDeployment
 from ._info import RolloutStatus
+from ._log import Log
 from ._model_table import ModelTable
 from ._process_group import LOCK, ProcessGroup
 from ._recorded import Recorder, recorded_path
@@ -28,7 +28,7 @@ from .strategies import BlueGreen, Canary, Shadow, Strategy
 
 __all__ = ["Deployments"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 #: Seconds between two looks at what other processes of a group have done.
 POLL = 0.05
@@ -59,7 +59,7 @@ class Deployments:
         self._stalls: dict[str, str] = {}  # why a rollout does not go on, by name
         self._thread: threading.Thread | None = None
         self._stopped = False
-        self._comparing: set[threading.Event] = set()  # what those wait for who compare before they switch
+        self._comparing: dict[str, Comparison] = {}  # who compares before it switches, by name
 
     def deploy(self, name: str, version: str, strategy: Strategy) -> RolloutStatus:
         """See `Engine.deploy`."""
@@ -67,15 +67,7 @@ class Deployments:
             check.refuse("strategy", "must be an anya.BlueGreen, an anya.Canary or an anya.Shadow", strategy)
         new = self.table.model(name, version)
         if isinstance(strategy, BlueGreen) and strategy.compare:
-            with self._changed:
-                self._check(name, new, strategy)
-            try:
-                found = compare(self.table, name, new, strategy, self._callbacks, self._comparing)
-            except ConfigError:
-                if self._stopped:
-                    raise Unavailable(f"the engine was closed while versions of '{name}' were compared") from None
-                raise
-            _log.info("rollout model=%s version=%s %s", name, version, found)
+            self._compare(name, new, strategy)
         with self._changing(name):
             before, stable = self._check(name, new, strategy)
             deployment = self._book.new(name, stable, new, strategy)
@@ -85,6 +77,24 @@ class Deployments:
                 self._unload_later(name, before.loser[0])  # two versions are kept, not three
             self._start_thread()
             return deployment.status()
+
+    def _compare(self, name: str, new: _core.Model, strategy: BlueGreen) -> None:
+        comparison = Comparison(self.table, name, new, strategy, self._callbacks)
+        closed = f"the engine was closed while versions of '{name}' were compared"
+        with self._changed:
+            self._check(name, new, strategy)
+            if self._stopped:
+                raise Unavailable(closed)
+            self._comparing[name] = comparison
+        try:
+            found = comparison.run()
+        except ConfigError:
+            if self._stopped:
+                raise Unavailable(closed) from None
+            raise
+        finally:
+            del self._comparing[name]
+        _log.info("rollout model=%s version=%s %s", name, new.version, found)
 
     def promote(self, name: str) -> RolloutStatus:
         """See `Engine.promote`."""
@@ -123,16 +133,16 @@ class Deployments:
         """See `Engine.report`."""
         check.boolean("bad", bad)
         if key is None:
-            check.refuse("key", "must be the key that the request had", key)
+            check.refuse("key", "must be the key that the request had: it tells which version's answer this is of", key)
         with self._changed:
             deployment = self._book.latest.get(name)
             if deployment is None:
                 self.table.stable(name)
             if isinstance(deployment, CanaryDeployment) and deployment.in_progress:
                 if metric not in deployment.own:
-                    check.refuse(
-                        "metric", f"must be one of the canary's own, {', '.join(deployment.own) or 'none'}", metric
-                    )
+                    judged = f"has {', '.join(deployment.own)}" if deployment.own else "judges none"
+                    what = f"must be a word of your own in Canary(metrics=…); the canary of '{name}' {judged}"
+                    check.refuse("metric", what, metric)
                 deployment.report(metric, bad, key, self._clock())
 
     def record(self, name: str, count: int) -> Path:
@@ -154,13 +164,8 @@ class Deployments:
         stable = self.table.stable(name).version
         with self._changed:
             self._book.refresh()
-            deployment = self._book.latest.get(name)
             trouble = self._book.troubles.get(name) or self._stalls.get(name, "")
-            if deployment is None:
-                return RolloutStatus(
-                    name=name, state="idle", stable=stable, weights={stable: 100.0}, out_of_step=trouble
-                )
-            status = deployment.status()
+            status = self._status(name, stable)
             return dataclasses.replace(status, out_of_step=trouble) if trouble else status
 
     def reroute(self, name: str) -> None:
@@ -177,14 +182,9 @@ class Deployments:
             Unavailable: Somebody has been changing a rollout for `patience` seconds.
         """
         if not self._changed.acquire(timeout=patience):
-            raise Unavailable(f"a rollout has been changing for {patience:g} s, or its log handler does not return")
+            raise Unavailable(f"a rollout has been changing for {patience:g} s")
         try:
-            found = [
-                rollout.status()
-                if (rollout := self._book.latest.get(name))
-                else RolloutStatus(name=name, state="idle", stable=stable, weights={stable: 100.0})
-                for name, stable in self.table.stable_versions().items()
-            ]
+            found = [self._status(name, stable) for name, stable in self.table.stable_versions().items()]
             return found, dict(self._book.moves)
         finally:
             self._changed.release()
@@ -239,14 +239,21 @@ class Deployments:
         """End the thread and the membership; rollouts stay as they are. Idempotent."""
         with self._changed:
             self._stopped = True
-            for waiting in list(self._comparing):
-                waiting.set()
+            for comparison in list(self._comparing.values()):
+                comparison.end()
             self._changed.notify()
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join()
         with self._changed:
             self._book.close()
+
+    def _status(self, name: str, stable: str) -> RolloutStatus:
+        deployment = self._book.latest.get(name)
+        idle = RolloutStatus(name=name, state="idle", stable=stable, weights={stable: 100.0})
+        status = idle if deployment is None else deployment.status()
+        comparison = self._comparing.get(name)
+        return status if comparison is None else comparison.shown(status)
 
     @contextlib.contextmanager
     def _changing(self, name: str) -> Iterator[None]:
@@ -279,6 +286,14 @@ class Deployments:
     def _check(self, name: str, new: _core.Model, strategy: Strategy) -> tuple[Deployment | None, _core.Model]:
         """Refuse what cannot be deployed; return the deployment before and the version that serves."""
         before = self._book.latest.get(name)
+        if name in self._comparing:
+            version = self._comparing[name].new.version
+            raise ConfigError(
+                f"a deploy of '{name}' is comparing version '{version}' (status('{name}').why says how far it is); it "
+                "ends by itself, after compare_timeout at the latest",
+                field="name",
+                value=name,
+            )
         if before is not None and before.in_progress:
             raise ConfigError(
                 f"model '{name}' is in a {before.kind} rollout to version '{before.new}' ({before.why}); "
@@ -301,7 +316,9 @@ class Deployments:
         deployment = self._book.latest.get(name)
         if deployment is None or not deployment.in_progress:
             self.table.stable(name)
-            raise ConfigError(f"there is no rollout of model '{name}' in progress to {what}", field="name", value=name)
+            why = " (a deploy is still comparing)" if name in self._comparing else ""
+            message = f"there is no rollout of model '{name}' in progress to {what}{why}"
+            raise ConfigError(message, field="name", value=name)
         return deployment
 
     def _canary(self, name: str, what: str) -> CanaryDeployment:

@@ -36,17 +36,21 @@ def report_of(
     """Everything that is told of a version; `found` and `histories` have one entry per feature of the profile."""
     owners = [(tensor, feature) for tensor in profile.tensors for feature in tensor.features]
     features = []
+    looked_at = f"of {rows:,} rows the inputs of {sampled_rows:,} were looked at" if sampled_rows < rows else ""
     for (tensor, feature), one, history in zip(owners, found, histories, strict=True):
         facts = _facts(feature, one[2], one[3])
         role: Any = tensor.role
-        features.append(FeatureDrift(tensor=tensor.name, role=role, state=one[0], why=one[1], history=history, **facts))
+        why = one[1]
+        if looked_at and role == "input" and one[0] == "INSUFFICIENT" and feature.n:
+            why += f" ({looked_at}; a greater DriftConfig.sample_rate or budget looks at more)"
+        features.append(FeatureDrift(tensor=tensor.name, role=role, state=one[0], why=why, history=history, **facts))
     state = worst([feature.state for feature in features])
     confidence = profile.confidence
     return DriftReport(
         name=name,
         version=version,
         state=state,
-        why=_why(features, state),
+        why=_why(features, state, looked_at),
         reference=reference,
         note=note,
         rows=rows,
@@ -57,20 +61,27 @@ def report_of(
     )
 
 
-def unwatched(name: str, version: str, why: str) -> DriftReport:
-    """Of a version that is compared with nothing."""
-    return DriftReport(name=name, version=version, state="INSUFFICIENT", why=why)
+def unwatched(name: str, version: str, capturing: str) -> DriftReport:
+    """Of a version that is compared with nothing; `capturing`: how far its reference is, if one is made."""
+    why = (
+        "there is no reference: ModelConfig.drift names none, nor has the model's directory a profile.json; "
+        "Engine.capture_reference makes one of what is asked from now on"
+    )
+    return DriftReport(name=name, version=version, state="INSUFFICIENT", why=capturing or why)
 
 
-def _why(features: Sequence[FeatureDrift], state: State) -> str:
+def _why(features: Sequence[FeatureDrift], state: State, looked_at: str) -> str:
     if not features:
         return "the reference has no features"
     mine = [feature for feature in features if feature.state == state]
     if state == "OK":
         rest = "" if len(mine) == len(features) else ", the others have too few values"
-        return f"{len(mine)} of {len(features)} features are as in the reference{rest}"
+        short = [f.why for f in features if looked_at and looked_at in f.why][:1]
+        sampled = f"; {short[0]}" if short else f" ({looked_at})" if looked_at else ""
+        return f"{len(mine)} of {len(features)} features are as in the reference{rest}{sampled}"
     first = max(mine, key=lambda feature: feature.statistic if feature.statistic == feature.statistic else -1.0)
-    return f"{len(mine)} of {len(features)} features; {first.tensor}{first.feature}: {first.why}"
+    sampled = f" ({looked_at})" if looked_at and looked_at not in first.why else ""
+    return f"{len(mine)} of {len(features)} features; {first.tensor}{first.feature}: {first.why}{sampled}"
 
 
 def _facts(feature: FeatureProfile, counts: Counts, verdict: Verdict | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ._drift import MOST_PARTS, Counts, Rule, close_all, estimated_accuracy, gla
 from ._drift_counts import counts_of_core
 from ._drift_plan import plan_of
 from ._drift_report import report_of
+from ._log import Log
 from ._records import facts
 from ._tables import with_message
 from .drift import DriftConfig, DriftReport
@@ -27,7 +28,7 @@ from .profile import Profile
 
 __all__ = ["DriftWatches", "WatchedModel"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 #: Seconds between two looks at how many rows there were; a window is closed by the first look that finds it full.
 LOOK = 1.0
@@ -87,8 +88,8 @@ class WatchedModel:
             known = {"model": self.name, "version": self.version, "state": after, "why": self.report().why}
             _log.log(level, "drift model=%s version=%s state=%s: %s", *known.values(), extra=facts("drift", **known))
 
-    def report(self) -> DriftReport:
-        """How things stand, this moment's counts included."""
+    def report(self, capturing: str = "") -> DriftReport:
+        """How things stand, this moment's counts included; `capturing`: how far the next reference is, or ""."""
         with self._lock:
             if (model := self._model()) is not None:
                 self._take(model)
@@ -99,7 +100,7 @@ class WatchedModel:
                 version=self.version,
                 profile=self.profile,
                 reference=self.reference,
-                note=self.note,
+                note="; ".join(filter(None, (self.note, capturing))),
                 rows=self._rows,
                 sampled_rows=self._sampled_rows,
                 found=found,

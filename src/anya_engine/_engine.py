@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import sys
 import weakref
 from collections.abc import Coroutine
@@ -22,20 +21,21 @@ from ._deployments import Deployments
 from ._drift_watch import DriftWatches
 from ._event_loops import EventLoops
 from ._guard import strict
-from ._info import EngineStats, Health, ModelHealth, Response, response_of
+from ._health import HealthBook
+from ._info import EngineStats, Health, Response, response_of
+from ._log import Log
 from ._metrics import metrics_of
 from ._model_table import ModelTable
 from ._process_group import ProcessGroup
-from ._records import facts
 from ._repairs import Repairs
 from ._runtime import find_runtime
 from ._shared_counts import SharedCounts
+from ._shared_families import SharedFamilies
 from ._tracing import Tracing, tracing_for
 from ._trust import Rechecks
 from ._watch import Watch
 from .config import EngineConfig
 from .errors import ApplyError
-from .resilience import Fallback
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 # One array for a model of one input, or a mapping of input names to arrays. An array is anything with `__array__`,
 # `__dlpack__` or the buffer protocol.
@@ -114,7 +114,6 @@ class Engine(Control, Configurable):
         self._callbacks = CallbackThread(self._core)
         self._closed = False
         self._collector: Collector | None = None
-        self._stuck: weakref.WeakKeyDictionary[_core.Model, int] = weakref.WeakKeyDictionary()  # as last logged
         folder = config.metrics_directory
         self._counts = None if folder is None else SharedCounts(fspath(folder))
         self._models = ModelTable(self._core, library, config.models, self._counts)
@@ -126,10 +125,11 @@ class Engine(Control, Configurable):
         self._metrics = metrics_of(self._core, self._models, self._deployments, self._tracing, self._counts)
         self._rechecks = Rechecks(self._models, self._deployments)
         self._models.refused = self._rechecks.refused
+        self._health = HealthBook(self._core, self._models, self._repairs, self._rechecks)
         self._begin_plans(config.process_group)
         # What was accepted still ends when the interpreter exits, or when nobody holds the engine any more.
         own = (self._deployments, self._rechecks, self._models.drift, self._watches, self._repairs)
-        ends = (*own, self._tracing, self._counts)
+        ends = (*own, self._tracing, self._metrics.shared, self._counts)
         self._finalizer = weakref.finalize(self, _shut, self._core, self._callbacks, *ends)
         try:
             self._models.policies.of(config.trust)  # a key that cannot be had is found out now
@@ -203,7 +203,7 @@ class Engine(Control, Configurable):
         tenant: str | None = None,
         allow_degraded: bool = True,
     ) -> _core.Future:
-        """Ask and go on; the answer is in the `Future`. The inputs are copied: the caller may change them at once."""
+        """Ask and go on; the answer is in the `anya.Future` (none of concurrent.futures). The inputs are copied."""
         model = self._models.find(name, version, key, allow_degraded)
         return model.submit(self._callbacks.queue(), inputs, outputs, timeout, priority, key, tenant)
 
@@ -276,35 +276,27 @@ class Engine(Control, Configurable):
 
     def health(self) -> Health:
         """Whether the engine and each model take requests, and why not."""
-        reason = ""
-        if not self._core.is_owner_process:
-            reason = "this process is a fork of the one that made the engine; make a new Engine here"
-        elif self._closed:
-            reason = "the engine is closed"
-        ready = not reason
-        models = {
-            name: self._model_health(self._models.stable(name))
-            if ready
-            else ModelHealth(live=False, ready=False, version=self._models.stable(name).version, reason=reason)
-            for name in list(self._models.serving)
-        }
-        for name, _ in list(self._models.loading):
-            models.setdefault(name, ModelHealth(ready=False, version=None, reason="its first version is loading"))
-        waiting = [name for name, model in models.items() if not model.ready]
-        if ready and waiting:
-            reason = f"not ready: {', '.join(sorted(waiting))}"
-        live = ready and all(model.live for model in models.values())
-        return Health(live=live, ready=ready and not waiting, reason=reason, models=models)
+        return self._health.look(is_closed=self._closed)
 
     # ---- the end
 
     def close(self) -> None:
-        """Refuse what comes, drain what was accepted, stop. Idempotent. Blocks without the GIL."""
+        """Refuse what comes, drain what was accepted, stop. Idempotent. Blocks without the GIL.
+
+        What a signal's handler raises meanwhile (Control-C's KeyboardInterrupt) comes out of it within a tenth of a
+        second. The engine goes on draining without anybody waiting; `close` again waits on.
+        """
         self._closed = True
         if not self._core.is_owner_process:
             self._finalizer.detach()
             return
-        self._finalizer()
+        ends = self._finalizer.peek()
+        try:
+            self._finalizer()
+        except BaseException:
+            if ends is not None:  # interrupted: it is still to be done
+                self._finalizer = weakref.finalize(self, ends[1], *ends[2])
+            raise
         self._callbacks.join()  # whom another closer may still be waiting for
         self._loops.close()
 
@@ -322,31 +314,6 @@ class Engine(Control, Configurable):
 
     # ---- inside
 
-    def _model_health(self, model: _core.Model) -> ModelHealth:
-        stats = model.stats()
-        if stats.failed:
-            return self._repairs.health(model.name, model.version)
-        links = self._models.config_of(model.name, model.version).fallback
-        gone = [link.model for link in links if isinstance(link, Fallback) and link.model not in self._models.serving]
-        reason = f"no model {', '.join(map(repr, gone))} is loaded to fall back to" if gone else ""
-        if stats.circuit is not None and stats.circuit.state != "closed":
-            self._models.recoveries.look(model)
-            reason = f"the circuit breaker is {stats.circuit.state.replace('_', ' ')}"
-            if not links:
-                return ModelHealth(ready=False, version=model.version, reason=reason)
-            reason += "; its fallbacks answer"
-        if stats.stuck_runs:
-            reason = f"{stats.stuck_runs} of {stats.instances} instances are stuck in runs that were told to stop"
-        if stats.stuck_runs > self._stuck.get(model, 0):
-            what = facts("stuck", model=model.name, version=model.version, why=reason)
-            _log.warning("model '%s:%s': %s", model.name, model.version, reason, extra=what)
-        self._stuck[model] = stats.stuck_runs
-        ready = stats.stuck_runs < stats.instances
-        if (code := self._rechecks.refused.get(model)) is not None:
-            reason = f"the registry lets it run no longer: {code}"
-            ready = ready and not self._rechecks.drains(model)
-        return ModelHealth(ready=ready, version=model.version, reason=reason)
-
     async def _not_found_async(self, name: str, version: str | None) -> Outputs:
         self._models.not_found(name, version)
 
@@ -360,6 +327,7 @@ def _shut(
     watches: list[Watch],
     repairs: Repairs,
     tracing: Tracing | None,
+    shown: SharedFamilies | None,
     counts: SharedCounts | None,
 ) -> None:
     if not core.is_owner_process:
@@ -377,6 +345,8 @@ def _shut(
     rechecks.join()
     if tracing is not None:
         tracing.stop()
+    if shown is not None:
+        shown.close()
     if counts is not None:
         counts.close()
     callbacks.stop()

@@ -273,8 +273,8 @@ class MetricEvidence:
     """What the judge of a canary holds on one metric.
 
     Attributes:
-        against: Evidence against the new version, as a betting score: 1 is none. All metrics' mean is what is compared
-            with 1 / alpha.
+        against: This metric's evidence against the new version, as a betting score: 1 is none. The mean over all
+            metrics is what is compared with 1 / alpha, and what `RolloutStatus.why` calls the evidence.
         in_favour: Likewise for it, of the present step; 1 / beta is enough.
         new: Units that the new version answered; see `Canary.min_requests`.
         new_bad: Bad ones among them.
@@ -353,5 +353,5 @@ class RolloutStatus:
     shadow: ShadowReport | None = None
     rollback_to: str | None = None
     out_of_step: str = ""
-    events: tuple[RolloutEvent, ...] = ()
+    events: tuple[RolloutEvent, ...] = dataclasses.field(default=(), repr=False)
     circuits: Mapping[str, CircuitStats] = dataclasses.field(default_factory=dict)

@@ -7,72 +7,87 @@ that gives families; one that fails takes nobody else with it, and `anya_metrics
 
 from __future__ import annotations
 
-import logging
-import math
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from ._core import MetricFamily, metric_families, metrics_text
+from ._core import MetricFamily, families_beside_counters, merge_families, metric_families, metrics_text
+from ._log import Log
 from ._metrics_drift import drift_families
-from ._shared_counts import SharedCounts, totals_in
+from ._metrics_sources import (
+    LogRecords,
+    build_families,
+    resilience_families,
+    rollout_families,
+    trace_families,
+    trust_families,
+    version_families,
+)
+from ._shared_counts import SharedCounts
+from ._shared_families import SharedFamilies, families_of
 from ._system import Gpus, host_families, nvml
 
 if TYPE_CHECKING:
     from . import _core
     from ._deployments import Deployments
-    from ._info import ModelInfo
     from ._model_table import ModelTable
     from ._tracing import Tracing
 
 __all__ = ["Metrics", "Source", "all_metrics", "metrics_of", "text_of"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 Source: TypeAlias = "Callable[[], Iterable[MetricFamily]]"
 
-#: What `anya_canary_state` says.
-STATES = ("idle", "progressing", "paused", "promoted", "rolled_back")
-#: The state that a move of a rollout leads to.
-LEADS_TO = {
-    "start": "progressing",
-    "advance": "progressing",
-    "resume": "progressing",
-    "pause": "paused",
-    "switch": "promoted",
-    "promote": "promoted",
-    "rollback": "rolled_back",
-}
-#: Seconds that a scrape waits for a rollout that is being changed; then it goes on without.
-PATIENCE = 0.25
-
 
 class Metrics:
-    """Everything that a scrape of one engine says. Thread-safe; costs requests nothing."""
+    """Everything that a scrape of one engine says. Thread-safe; costs requests nothing.
 
-    def __init__(self, core: _core.Engine, sources: Mapping[str, Source], folder: str | None = None) -> None:
+    Attributes:
+        core: Its counters.
+        shared: Where several processes are scraped as one: what they read of this one.
+    """
+
+    def __init__(
+        self, core: _core.Engine, sources: Mapping[str, Source], local: Mapping[str, Source], folder: str | None
+    ) -> None:
+        """`local`: sources that say of every process of this machine the same. `folder`: where several count."""
         self.core = core
-        self.folder = folder  # where several processes count
-        self._sources = dict(sources)
+        self.folder = folder
+        self._sources, self._local = dict(sources), dict(local)
         self._down: dict[str, str] = {}  # what was last logged of a source that failed
+        self.shared = None if folder is None else SharedFamilies(folder, self._of_this_process)
         _everybody.add(self)
 
     def families(self) -> list[MetricFamily]:
         """Every family, of one snapshot of each version's counters."""
-        if self.folder is not None:
-            return [*metric_families([], totals_in(self.folder)), *self.more()]
-        return [*metric_families([self.core]), *self.more()]
+        if self.shared is None:
+            return [*metric_families([self.core]), *self.more()]
+        self.shared.tick()
+        return merge_families([self.more(self.folder)])
 
     def text(self, *, openmetrics: bool = False) -> bytes:
         """The same as text, written by the core."""
         return text_of([self], openmetrics)
 
-    def more(self) -> list[MetricFamily]:
-        """The families that are not the core's."""
+    def more(self, folder: str | None = None) -> list[MetricFamily]:
+        """The families that are not the core's; with a folder, all that its processes show."""
+        if self.shared is None:
+            return self._ask({**self._sources, **self._local})
+        local = dict(self._local)
+        if folder is not None:
+            local = {"metrics_directory": lambda: families_of(folder), **local}
+        return [*self._ask(local), *(each for each in families_beside_counters(self.core) if each.kind == "histogram")]
+
+    def _of_this_process(self) -> list[MetricFamily]:
+        return [*families_beside_counters(self.core), *self._ask(self._sources)]
+
+    def _ask(self, sources: Mapping[str, Source]) -> list[MetricFamily]:
         found: list[MetricFamily] = []
-        up = MetricFamily("anya_metrics_source_up", "gauge", "Whether a source of metrics could be asked.", ["source"])
-        for name, source in self._sources.items():
+        up = MetricFamily(
+            "anya_metrics_source_up", "gauge", "Whether a source of metrics could be asked.", ["source"], "min"
+        )
+        for name, source in sources.items():
             try:
                 found.extend(source())
             except Exception as error:  # noqa: BLE001  # whatever it is, the other metrics are there
@@ -86,9 +101,7 @@ class Metrics:
     def _say(self, name: str, why: str) -> None:
         if self._down.get(name) != why:
             self._down[name] = why
-            # A handler that does not return must not keep the scrape, which is how one would find out.
-            said = ("metrics source=%s is missing: %s", name, why)
-            threading.Thread(target=_log.warning, args=said, name="anya-log", daemon=True).start()
+            _log.warning("metrics source=%s is missing: %s", name, why)
 
 
 # Of the engines that live in this process: what `start_metrics_server` serves when it is not told whose. Nothing else
@@ -98,115 +111,19 @@ _everybody: weakref.WeakSet[Metrics] = weakref.WeakSet()
 
 def text_of(metrics: list[Metrics], openmetrics: bool, more: Iterable[MetricFamily] = ()) -> bytes:
     """The metrics of several engines as one text; those that count in one folder are that folder's."""
-    cores = [each.core for each in metrics if each.folder is None]
-    folders = dict.fromkeys(each.folder for each in metrics if each.folder is not None)
-    stats = [each for folder in folders for each in totals_in(folder)]
-    return metrics_text(cores, stats, [*(each.more() for each in metrics), list(more)], openmetrics)
+    for each in metrics:
+        if each.shared is not None:
+            each.shared.tick()  # all of them, before a folder is read
+    parts, seen = [], set()
+    for each in metrics:
+        parts.append(each.more(None if each.folder in seen else each.folder))
+        seen.add(each.folder)
+    return metrics_text([each.core for each in metrics if each.folder is None], [*parts, list(more)], openmetrics)
 
 
 def all_metrics() -> list[Metrics]:
     """The metrics of every engine that is in use in this process."""
     return [each for each in list(_everybody) if each.core.is_owner_process]
-
-
-def version_families(table: ModelTable) -> Iterable[MetricFamily]:
-    """What each loaded version is, and since when; what this package is."""
-    info = MetricFamily(
-        "anya_model_info",
-        "gauge",
-        "1 for each loaded version: SHA-256 of what was parsed, key that signed it, what it was held against.",
-        ["model", "version", "sha256", "signer", "quantization", "trust"],
-    )
-    loaded_at = MetricFamily(
-        "anya_model_loaded_timestamp_seconds", "gauge", "When a version was loaded, Unix time.", ["model", "version"]
-    )
-    each: ModelInfo
-    for each in table.infos():
-        labels = [each.name, each.version]
-        info.add([*labels, each.digest, each.signer or "", each.quantization, each.trust], 1)
-    for model, when in list(table.loaded_at.items()):
-        if table.loaded.get((model.name, model.version)) is model:
-            loaded_at.add([model.name, model.version], when)
-    return info, loaded_at
-
-
-def rollout_families(deployments: Deployments) -> Iterable[MetricFamily]:
-    """Where every model's change of version stands."""
-    weight = MetricFamily(
-        "anya_canary_weight_ratio", "gauge", "Share of the keys that a version answers.", ["model", "version"]
-    )
-    evidence = MetricFamily(
-        "anya_canary_log_evalue",
-        "gauge",
-        "Logarithm of the evidence against the new version, by metric; log(1 / alpha) rolls it back.",
-        ["model", "version", "metric"],
-    )
-    state = MetricFamily("anya_canary_state", "gauge", f"{_counted(STATES)}.", ["model", "version"])
-    moves = MetricFamily(
-        "anya_rollout_transitions",
-        "counter",
-        "Moves of rollouts that this process made or followed, by the state they led to.",
-        ["model", "version", "to", "reason"],
-    )
-    statuses, made = deployments.overview(PATIENCE)
-    for status in statuses:
-        state.add([status.name, status.candidate or status.stable], STATES.index(status.state))
-        for version, share in status.weights.items():
-            weight.add([status.name, version], share / 100)
-        for metric, found in status.evidence.items():
-            evidence.add([status.name, status.candidate or "", metric], math.log(max(found.against, 1e-300)))
-    for (name, version, move), count in made.items():
-        moves.add([name, version, LEADS_TO.get(move, move), move], count)
-    return weight, evidence, state, moves
-
-
-def resilience_families(table: ModelTable) -> Iterable[MetricFamily]:
-    """What was done about failures; the state of a breaker is the core's."""
-    attempts = MetricFamily(
-        "anya_attempts",
-        "counter",
-        "Attempts by number and result; first ones only where they failed. fallback: another answer ended them.",
-        ["model", "version", "attempt", "result"],
-    )
-    fallbacks = MetricFamily(
-        "anya_fallbacks",
-        "counter",
-        "Links of a fallback chain that were asked.",
-        ["model", "version", "to", "reason"],
-    )
-    tokens = MetricFamily("anya_retry_budget_tokens", "gauge", "Retries in hand.", ["model", "version"])
-    for each in table.recoveries.stats():
-        labels = [each.name, each.version]
-        for (number, result), count in each.attempts.items():
-            attempts.add([*labels, str(number), result], count)
-        for (to, reason), count in each.fallbacks.items():
-            fallbacks.add([*labels, to, reason], count)
-        if each.budget_tokens is not None:
-            tokens.add(labels, each.budget_tokens)
-    return attempts, fallbacks, tokens
-
-
-def build_families(runtime_version: str) -> Iterable[MetricFamily]:
-    """What runs here."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        ours = version("anya-engine")
-    except PackageNotFoundError:  # imported from where it is not installed
-        ours = ""
-    labels = ["version", "onnxruntime"]
-    build = MetricFamily("anya_build_info", "gauge", "1: versions of the package and of ONNX Runtime.", labels)
-    build.add([ours, runtime_version], 1)
-    return (build,)
-
-
-def trace_families(tracing: Tracing | None) -> Iterable[MetricFamily]:
-    """Whether spans are made, and what was lost on the way."""
-    dropped = MetricFamily("anya_trace_events_dropped", "counter", "Traced requests without spans: too many at once.")
-    failed = MetricFamily("anya_trace_failures", "counter", "Times that the making of spans failed.")
-    dropped.add([], 0 if tracing is None else tracing.dropped)
-    failed.add([], 0 if tracing is None else tracing.failures)
-    return dropped, failed
 
 
 def metrics_of(
@@ -217,7 +134,7 @@ def metrics_of(
     counts: SharedCounts | None = None,
 ) -> Metrics:
     """The metrics of an engine. Holds nothing of it but its core."""
-    tables, rollouts = weakref.ref(table), weakref.ref(deployments)
+    tables, rollouts, policies = weakref.ref(table), weakref.ref(deployments), table.policies
 
     def versions() -> Iterable[MetricFamily]:
         return () if (found := tables()) is None else version_families(found)
@@ -237,12 +154,9 @@ def metrics_of(
         "rollouts": changes,
         "drift": drift,
         "resilience": resilience,
+        "trust": lambda: trust_families(policies),
         "traces": lambda: trace_families(tracing),
-        "psutil": host_families,
-        "nvml": Gpus(nvml).families,
+        "log": LogRecords().families,
     }
-    return Metrics(core, sources, None if counts is None else counts.folder)
-
-
-def _counted(words: Iterable[str]) -> str:
-    return ", ".join(f"{number}: {word}" for number, word in enumerate(words))
+    local: dict[str, Source] = {"psutil": host_families, "nvml": Gpus(nvml).families}
+    return Metrics(core, sources, local, None if counts is None else counts.folder)

@@ -27,15 +27,19 @@ _NUMBERS = {
 
 def drift_families(watched: list[WatchedModel]) -> Iterable[MetricFamily]:
     """Every family, for every version that is watched; those that are numbers of nothing yet are NaN."""
-    gauges = {field: MetricFamily(name, "gauge", text, _FEATURE) for field, (name, text) in _NUMBERS.items()}
+    gauges = {
+        field: MetricFamily(name, "gauge", text, _FEATURE, "sum" if field == "n" else "max")
+        for field, (name, text) in _NUMBERS.items()
+    }
     state = MetricFamily(
-        "anya_drift_state", "gauge", "-1 too few values, 0 as in the reference, 1 different, 2 drift.", _FEATURE
+        "anya_drift_state", "gauge", "-1 too few values, 0 as in the reference, 1 different, 2 drift.", _FEATURE, "max"
     )
     accuracy = MetricFamily(
         "anya_estimated_accuracy",
         "gauge",
         "Estimated without labels, from the model's confidence.",
         [*_MODEL, "method"],
+        "min",
     )
     for model in watched:
         labels = [model.name, model.version]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from . import _checks as check
 from ._core import MetricFamily
+from ._log import Log
 from ._metrics import all_metrics, text_of
 from ._system import process_families
 from .errors import ConfigError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MetricsServer", "serve", "start_metrics_server"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -46,6 +46,9 @@ class MetricsServer:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
         self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="anya-metrics", daemon=True)
         self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<anya_engine.MetricsServer {self.url if self._thread.is_alive() else 'closed'}>"
 
     def close(self) -> None:
         """Stop listening. Idempotent."""

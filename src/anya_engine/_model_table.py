@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import threading
 import time
 import weakref
@@ -20,6 +19,7 @@ from ._drift_report import unwatched
 from ._drift_watch import DriftWatches, WatchedModel
 from ._guard import Guarded, strict
 from ._info import ModelInfo, TensorSpec
+from ._log import Log
 from ._opening import CPU, Opener, has_cpu_after_others
 from ._planned_table import PlannedTable, Target
 from ._recorded import recorded_path, replay
@@ -41,7 +41,7 @@ from .trust import TrustConfig
 
 __all__ = ["ModelTable"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 #: What the core says of a version and ModelInfo says after it.
 _AS_THEY_ARE = (
     *("digest", "quantization", "providers", "batchable", "batching_note", "instances", "max_batch_size"),
@@ -291,12 +291,9 @@ class ModelTable(PlannedTable):
             model = self._stable[name] if version is None else self.named[name, version]
         except (KeyError, TypeError):
             self.not_found(name, version)
-        watched = self.drift.of(model)
-        if watched is not None:
-            return watched.report()
-        why = "there is no reference: ModelConfig.drift names none, nor has the model's directory a profile.json"
-        tap = self._taps.get(name)
-        return unwatched(name, model.version, tap.progress if isinstance(tap, ReferenceTap) else why)
+        watched, tap = self.drift.of(model), self._taps.get(name)
+        capturing = tap.progress if isinstance(tap, ReferenceTap) and tap.wants(model) else ""
+        return unwatched(name, model.version, capturing) if watched is None else watched.report(capturing)
 
     def watched(self) -> list[WatchedModel]:
         """What is known of every version that is watched, in the order of loading."""

@@ -13,7 +13,7 @@ from ._options import core_options
 from ._runtime import RuntimeLibrary
 from ._shared_counts import HEAD, SharedCounts
 from ._state import Key
-from ._trust import Policies, audit
+from ._trust import Policies
 from .config import ModelConfig, Provider
 
 __all__ = ["CPU", "Opener", "has_cpu_after_others"]
@@ -41,7 +41,7 @@ class Opener:
         read_schema = schema_reader(config, f"model '{':'.join(key)}' from {origin}")
         policy = self._policies.of(config.trust)
         options = core_options(config)
-        on_verdict = audit(key, config.trust)
+        on_verdict = self._policies.audit(key, config.trust)
         if self._counts is None:
             return self._core.load(*key, source, options, read_schema, policy, on_verdict)
         number, memory = self._counts.new()

@@ -31,6 +31,7 @@ def core_options(config: ModelConfig) -> _core.ModelOptions:
     limits.max_graph_depth = config.model_limits.max_graph_depth
     limits.domains = list(config.model_limits.domains)
     limits.operators = list(config.model_limits.operators)
+    limits.custom_op_libraries = list(config.model_limits.custom_op_libraries.items())
 
     batching = options.batching
     batching.max_batch_size = config.batching.max_batch_size

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 import threading
@@ -15,11 +14,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import _core
+from ._log import Log
 from .errors import AnyaError, ConfigError, InvalidInput, ModelLoadError
 
 __all__ = ["Recorder", "read_recorded", "recorded_path", "replay"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 Inputs: TypeAlias = dict[str, Any]
 

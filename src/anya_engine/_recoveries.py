@@ -17,6 +17,7 @@ from . import _core
 from ._attempts import attempt, give_up, shown, write
 from ._fallback import Ask, GiveUp, Recovery, Retry, Stable, Step, check_cycles
 from ._info import Attempt, ResilienceStats, Response, response_of
+from ._log import Log
 from ._retry import RetryBudget
 from ._stand_in import Names, default_answer, named, other_inputs, other_outputs
 from ._timer import Timer
@@ -26,7 +27,7 @@ from .resilience import Default, Fallback, LastGood, Link, RetryPolicy
 
 __all__ = ["Asked", "Call", "Recoveries", "Steps"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 # Refusals may come by thousands in a second, and nothing was attempted.
 _REFUSALS = (Unavailable, Overloaded, DeadlineExceeded)
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from . import _core
 from ._info import TensorSpec
+from ._log import Log
 from ._model_table import ModelTable
 from ._profile_build import build_profile
 from ._reference_tap import ReferenceTap, Rows
@@ -21,7 +21,7 @@ from .profile import Profile
 
 __all__ = ["capture", "profile_of"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 
 def capture(table: ModelTable, name: str, rows: int, path: str | PathLike[str] | None) -> None:

@@ -94,7 +94,9 @@ def revoked_models(payload: Payload, reason: str, *, name: str, version: int | N
 
     if not any(map(meant, payload["models"])):
         what = f"{name!r}" if version is None else f"{name!r} version {version}"
-        raise ConfigError(f"the registry has no model {what}", value=name)
+        nameless = sum(not model["name"] for model in payload["models"])
+        hint = f"; {nameless} of its models have no name, revoke such a one by its digest" if nameless else ""
+        raise ConfigError(f"the registry has no model {what}{hint}", value=name)
     models = [
         {**model, "status": "revoked", "reason": reason} if meant(model) else model for model in payload["models"]
     ]

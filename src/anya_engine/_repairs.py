@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ._info import ModelHealth
+from ._log import Log
 from ._records import facts
 from ._retire import retire
 from .errors import AnyaError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Repairs"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 _PERIOD = 0.5  # seconds between looks
 _LONGEST = 60.0  # between attempts at one version
 

@@ -99,7 +99,7 @@ def _names(root: str, notes: list[str]) -> Iterator[tuple[str, Mapping[str, File
         try:
             check.name("name", entry.name)
         except ConfigError:
-            notes.append(f"{check.shown(entry.path)} is left alone: this is no name for a model")
+            notes.append(f"{root}/{check.key(entry.name)} is left alone: this is no name for a model")
             continue
         _refuse_link(entry)
         if not entry.is_dir():
@@ -121,7 +121,7 @@ def _versions(folder: str, notes: list[str]) -> Iterator[tuple[str, Files]]:
         if entry.name.startswith("."):
             continue
         if not is_version(entry.name):
-            notes.append(f"{check.shown(entry.path)} is left alone: a version is a whole number")
+            notes.append(f"{folder}/{check.key(entry.name)} is left alone: a version is a whole number")
             continue
         _refuse_link(entry)
         if not os.path.lexists(f"{entry.path}/model.onnx"):

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from typing import TYPE_CHECKING
 
+from ._log import Log
 from ._records import facts
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["retire", "retire_later"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 #: Seconds in which those who found the model before it left the tables can still come to it.
 PATIENCE = 1.0

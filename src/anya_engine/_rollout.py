@@ -161,17 +161,17 @@ class CanaryRollout:
             missing.append(f"{self._lasted:.0f} of {policy.min_duration:g} s")
         if self.judge.requests < policy.min_requests:
             missing.append(f"{self.judge.requests} of {policy.min_requests} requests")
-        needed = math.log(1 / policy.beta)
         for metric in self.judge.kinds:
             have = self.judge.log_for_of(metric)
-            if have >= needed:
+            if have >= math.log(1 / policy.beta):
                 continue
+            in_favour = f"{metric}: evidence in favour {_score(have)} of {1 / policy.beta:g}"
             if metric == "latency" and self.judge.runs and not self.judge.compared_runs:
                 missing.append("latency: no run of the new version has had a like-sized one of the old beside it")
             elif metric in ("errors", "latency"):
-                missing.append(f"{metric}: evidence that all is well, {have:.1f} of {needed:.1f}")
+                missing.append(in_favour)
             else:
-                missing.append(f"{metric}: evidence that all is well, {have:.1f} of {needed:.1f} (Engine.report)")
+                missing.append(f"{in_favour} (from Engine.report)")
         return missing
 
     def _accusation(self) -> str:
@@ -179,15 +179,22 @@ class CanaryRollout:
         judge = self.judge
         metric = max(judge.kinds, key=judge.log_e_of)
         name, worst = max(judge.kinds[metric].items(), key=lambda item: item[1].log_e)
+        each = ", ".join(f"{metric} {_score(judge.log_e_of(metric))}" for metric in judge.kinds)
+        mean = f", the mean of {each}" if len(judge.kinds) > 1 else ""
         return (
             f"{self._place()}: {name if name == metric else f'{metric}, {name}'}: {_shares(worst)}; "
-            f"evidence {math.exp(min(judge.log_e, 700)):.3g} against it, {1 / self.policy.alpha:g} is enough"
+            f"evidence against it {_score(judge.log_e)}{mean}; {1 / self.policy.alpha:g} is enough"
         )
 
     def _record(self) -> str:
         return ", ".join(
             f"{name}: {_shares(item)}" for kinds in self.judge.kinds.values() for name, item in kinds.items()
         )
+
+
+def _score(log: float) -> str:
+    """Evidence as `MetricEvidence` has it: 1 is none."""
+    return f"{math.exp(min(log, 700)):.3g}"
 
 
 def _shares(evidence: Evidence) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import mmap
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from . import _core
 from ._canary import CanaryDeployment
 from ._deployment import BlueGreenDeployment, Deployment, ShadowDeployment
+from ._log import Log
 from ._model_table import ModelTable
 from ._process_group import ProcessGroup, SharedState
 from ._rollout_state import Record, SavedRollout, decode, encode
@@ -21,7 +21,7 @@ from .strategies import BlueGreen, Shadow, Strategy
 
 __all__ = ["RolloutBook"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 #: Seconds that a change waits for another process that is changing the same rollout: such a change takes microseconds.
 PATIENCE = 5.0
@@ -36,7 +36,7 @@ class RolloutBook:
 
     Attributes:
         latest: By name. What is over stays until the next one, or until it is history.
-        moves: How often each rollout move was made or heard of, by name, new version and move.
+        moves: How often each rollout move was made by this process, by name, new version and move.
         troubles: Why what a group shares under a name cannot be used, by name.
     """
 

@@ -19,6 +19,7 @@ import hashlib
 import json
 import mmap
 import os
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,13 +32,16 @@ from . import _core
 from ._process_group import refuse_foreign
 from .errors import ConfigError
 
-__all__ = ["HEAD", "SharedCounts", "totals_in"]
+__all__ = ["FEW", "FLAGS", "HEAD", "KEPT", "SharedCounts", "is_held", "layout", "locked", "totals_in"]
 
 #: Bytes before the counters: what they are.
 HEAD = 4096
-_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+#: How files of the folder are opened.
+FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 #: Files of the dead that are left alone until there are more: folding costs a write.
-_FEW = 8
+FEW = 8
+#: Seconds that counts of a version are kept for when nobody has it: it may come back, but not all that ever were stay.
+KEPT = 86400.0
 
 
 class SharedCounts:
@@ -62,7 +66,7 @@ class SharedCounts:
     def new(self) -> tuple[int, mmap.mmap]:
         """Memory for one version's counters, and a number for `describe` and `forget`."""
         path = Path(self.folder, f"{uuid4().hex}.counts")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | FLAGS, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = HEAD + _core.counters_size()
@@ -79,7 +83,7 @@ class SharedCounts:
 
     def describe(self, memory: mmap.mmap, facts: dict[str, Any]) -> None:
         """Say what is counted there; nobody reads it before."""
-        memory[:HEAD] = _head({"layout": _layout(), "pid": os.getpid(), **facts})
+        memory[:HEAD] = _head({"layout": layout(), "pid": os.getpid(), **facts})
 
     def forget(self, number: int, *, unused: bool = False) -> None:
         """Nobody counts there any more; `unused`: nobody ever did."""
@@ -98,7 +102,7 @@ class SharedCounts:
 def totals_in(folder: str) -> list[_core.ModelStats]:
     """What all processes that share a folder have counted, by version; gauges are those of the living."""
     place = Path(folder)
-    with _locked(place, fcntl.LOCK_SH):
+    with locked(place, fcntl.LOCK_SH):
         files = [file for path in sorted(place.glob("*.counts")) if (file := _read(path)) is not None]
         sums = [file for path in sorted(place.glob("*.sum")) if (file := _read(path)) is not None]
     done = {name for _, each, _, _ in sums for name in each["files"]}
@@ -106,7 +110,7 @@ def totals_in(folder: str) -> list[_core.ModelStats]:
     for file in [*sums, *(each for each in files if each[0].name not in done)]:
         versions.setdefault((file[1]["name"], file[1]["version"]), []).append(file)
     dead = [file for file in files if not file[3]]
-    if len(dead) > _FEW:
+    if len(dead) > FEW:
         _fold(place)
     return [_total(found) for found in versions.values() if any(alive for *_, alive in found)]
 
@@ -133,7 +137,7 @@ def _total(found: list[_File]) -> _core.ModelStats:
 
 def _fold(place: Path) -> None:
     """Make one file of those of the dead, version by version. Whoever is killed meanwhile has counted nothing twice."""
-    with _locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_ours:
+    with locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_ours:
         if not is_ours:
             return
         versions: dict[str, list[_File]] = {}
@@ -153,27 +157,30 @@ def _fold(place: Path) -> None:
             new.replace(target)  # from here on they are counted there, and no longer where they lie
             for file in files:
                 file[0].unlink(missing_ok=True)
+        shown = {(file[1]["name"], file[1]["version"]) for path in place.glob("*.counts") if (file := _read(path))}
+        for path in place.glob("*.sum"):
+            file = _read(path)
+            is_shown = file is not None and (file[1]["name"], file[1]["version"]) in shown
+            if not is_shown and time.time() - path.stat().st_mtime > KEPT:
+                path.unlink()
 
 
 def _read(path: Path) -> _File | None:
     """A file, unless it is not ready, of another layout, or gone."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+        descriptor = os.open(path, os.O_RDONLY | FLAGS)
     except FileNotFoundError:
         return None
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         alive = False
         if path.suffix == ".counts":
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others may look at the same time
-            except BlockingIOError:
-                alive = True
+            alive = is_held(descriptor)
         content = file.read(HEAD + _core.counters_size()) or b""
     head = content[:HEAD].rstrip(b"\0")
     if not head:
         return None
     facts = json.loads(head)
-    if facts.get("layout") != _layout() or len(content) != HEAD + _core.counters_size():
+    if facts.get("layout") != layout() or len(content) != HEAD + _core.counters_size():
         return None
     return path, facts, np.frombuffer(content, np.uint64, offset=HEAD), alive
 
@@ -185,13 +192,24 @@ def _head(facts: dict[str, Any]) -> bytes:
     return text.ljust(HEAD, b"\0")
 
 
-def _layout() -> str:
+def layout() -> str:
+    """Of what processes share: those with unlike ones do not read each other's."""
     return _core.counters_layout()
 
 
+def is_held(descriptor: int) -> bool:
+    """Whether a living process holds this file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others may look at the same time
+    except BlockingIOError:
+        return True
+    return False
+
+
 @contextlib.contextmanager
-def _locked(place: Path, how: int) -> Iterator[bool]:
-    descriptor = os.open(place / "lock", os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
+def locked(place: Path, how: int) -> Iterator[bool]:
+    """Hold the folder's lock; False: `how` says not to wait, and somebody else has it."""
+    descriptor = os.open(place / "lock", os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
     try:
         fcntl.flock(descriptor, how)
         yield True

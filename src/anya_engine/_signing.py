@@ -6,12 +6,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
 from . import _core
 from ._registry import Payload
-from .errors import ModelLoadError, UntrustedKey
+from .errors import TrustError, UntrustedKey
 
 __all__ = [
     "KeyFile",
@@ -59,9 +60,20 @@ def verify(path: str, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def identify(path: str) -> tuple[str, list[tuple[str, int, str]]]:
-    """A model's digest, and name, size and SHA-256 of each file that is parsed of it."""
-    digest, files = _core.identify_model(path)
+    """A model's digest, and name, size and SHA-256 of each file parsed of it; of a library of operators likewise."""
+    if _is_library(path):
+        digest, files = _core.identify_operator_library(realpath(path))
+    else:
+        digest, files = _core.identify_model(path)
     return digest, list(files)
+
+
+def _is_library(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:  # a directory, or nothing: the core says which
+        return False
 
 
 def open_registry(path: str, *, keys: Sequence[str] = (), private: Sequence[KeyFile] = ()) -> tuple[Payload, list[str]]:
@@ -100,7 +112,7 @@ def _content(path: str) -> bytes:
         with Path(path).open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise ModelLoadError(f"{path}: {error.strerror or error}", value=path) from error
+        raise TrustError(f"{path}: {error.strerror or error}", value=path) from error
     if len(content) > MOST_BYTES:
-        raise ModelLoadError(f"{path} holds more than {MOST_BYTES} bytes", value=path, limit=MOST_BYTES)
+        raise TrustError(f"{path} holds more than {MOST_BYTES} bytes", value=path, limit=MOST_BYTES)
     return content

@@ -28,12 +28,16 @@ def _psutil() -> Any:
 def host_families() -> Iterable[MetricFamily]:
     """Load of the machine, and memory of it that is free."""
     psutil = _psutil()
-    cpu = MetricFamily("anya_host_cpu_utilization_ratio", "gauge", "Busy share of all cores since the last scrape.")
+    cpu = MetricFamily(
+        "anya_host_cpu_utilization_ratio", "gauge", "Busy share of all cores since the last scrape.", [], "max"
+    )
     cpu.add([], psutil.cpu_percent(interval=None) / 100)
     memory = psutil.virtual_memory()
-    available = MetricFamily("anya_host_memory_available_bytes", "gauge", "Memory that programs can still have.")
+    available = MetricFamily(
+        "anya_host_memory_available_bytes", "gauge", "Memory that programs can still have.", [], "min"
+    )
     available.add([], memory.available)
-    total = MetricFamily("anya_host_memory_total_bytes", "gauge", "Memory of the machine.")
+    total = MetricFamily("anya_host_memory_total_bytes", "gauge", "Memory of the machine.", [], "max")
     total.add([], memory.total)
     return cpu, available, total
 
@@ -99,10 +103,10 @@ class Gpus:
 
     def _ask(self, nvml: Any) -> Iterable[MetricFamily]:
         label = ["gpu"]
-        utilization = MetricFamily("anya_gpu_utilization_ratio", "gauge", "Share of time that it computed.", label)
-        used = MetricFamily("anya_gpu_memory_used_bytes", "gauge", "Memory in use, by anybody.", label)
-        total = MetricFamily("anya_gpu_memory_total_bytes", "gauge", "Memory of the GPU.", label)
-        power = MetricFamily("anya_gpu_power_watts", "gauge", "Power that it draws.", label)
+        utilization = MetricFamily("anya_gpu_utilization_ratio", "gauge", "Share of time it computed.", label, "max")
+        used = MetricFamily("anya_gpu_memory_used_bytes", "gauge", "Memory in use, by anybody.", label, "max")
+        total = MetricFamily("anya_gpu_memory_total_bytes", "gauge", "Memory of the GPU.", label, "max")
+        power = MetricFamily("anya_gpu_power_watts", "gauge", "Power that it draws.", label, "max")
         for number in range(nvml.nvmlDeviceGetCount()):
             device = nvml.nvmlDeviceGetHandleByIndex(number)
             memory = nvml.nvmlDeviceGetMemoryInfo(device)

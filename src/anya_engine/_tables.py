@@ -6,12 +6,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from . import _checks as check
 from .errors import ConfigError
 
-__all__ = ["build", "inside", "table", "table_of", "with_message"]
+__all__ = ["FromTable", "build", "inside", "table", "table_of", "with_message"]
 
 C = TypeVar("C")
 
@@ -32,6 +32,17 @@ def build(cls: type[C], values: Mapping[str, Any], nested: Mapping[str, Callable
                 raise inside(key, error) from error
         arguments[key] = value
     return cls(**arguments)
+
+
+class FromTable:
+    """A configuration none of whose fields is one itself."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from plain values, as TOML holds them; unknown keys are refused."""
+        return build(cls, values, {})
 
 
 def table_of(make: Callable[[Any], C]) -> Callable[[Any], dict[str, C]]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable
 
+from ._log import Log
+
 __all__ = ["Timer"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 
 class Timer:

@@ -8,7 +8,6 @@ thread alone: what the queue has no room for is dropped, and counted.
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ._log import Log
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracing", "tracing_for"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 #: Seconds between two looks at what has ended.
 PERIOD = 0.25

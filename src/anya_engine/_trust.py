@@ -6,11 +6,13 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from os import fspath
 from typing import TYPE_CHECKING
 
 from . import _core
+from ._log import Log
 from ._records import facts
 from ._state import Key
 from .errors import AnyaError, ConfigError, TrustError
@@ -20,17 +22,22 @@ if TYPE_CHECKING:
     from ._deployments import Deployments
     from ._model_table import ModelTable
 
-__all__ = ["Policies", "Rechecks", "audit"]
+__all__ = ["Policies", "Rechecks"]
 
 #: One record per decision: model, version, verdict, mode, digest, key. No paths.
-_audit = logging.getLogger("anya_engine.audit")
-_log = logging.getLogger("anya_engine")
+_audit = Log("anya_engine.audit")
+_log = Log("anya_engine")
 
 
 class Policies:
-    """The core's policy for each configuration, made once: its keys are read then. Thread-safe."""
+    """The core's policy for each configuration, made once: its keys are read then. Thread-safe.
+
+    Attributes:
+        verdicts: What was decided of versions, at load and later: each has its audit record, too.
+    """
 
     def __init__(self) -> None:
+        self.verdicts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._made: dict[TrustConfig, _core.Trust] = {}
 
@@ -47,6 +54,41 @@ class Policies:
                 self._made[config] = _core.Trust(_options(config))
             return self._made[config]
 
+    def audit(self, key: Key, config: TrustConfig | None) -> Callable[[str, str, str, bool], None] | None:
+        """What the core tells its verdict on one load; None when nothing is to be written down."""
+        if config is not None and config.mode == "off":
+            return None
+
+        def write(code: str, digest: str, signer: str, deprecated: bool) -> None:
+            if config is not None:
+                self.record(key, code, config.mode, digest, signer, deprecated)
+            elif code == "OK":
+                self._count("UNVERIFIED")
+                _audit.info(
+                    "model=%r version=%r verdict=UNVERIFIED mode=none digest=%s key=- loaded as unsigned: "
+                    "there is no trust configuration",
+                    *(*key, digest),
+                    extra=facts("audit", model=key[0], version=key[1], verdict="UNVERIFIED", digest=digest),
+                )
+
+        return write
+
+    def record(self, key: Key, code: str, mode: str, digest: str, signer: str, deprecated: bool = False) -> None:
+        """Count a verdict and write it down."""
+        level = logging.INFO if code == "OK" and not deprecated else logging.WARNING
+        verdict = "DEPRECATED" if deprecated else code
+        self._count(verdict)
+        _audit.log(
+            level,
+            "model=%r version=%r verdict=%s mode=%s digest=%s key=%s",
+            *(*key, verdict, mode, digest or "-", signer or "-"),
+            extra=facts("audit", model=key[0], version=key[1], verdict=verdict, mode=mode, digest=digest, key=signer),
+        )
+
+    def _count(self, verdict: str) -> None:
+        with self._lock:
+            self.verdicts[verdict] += 1
+
 
 def _options(config: TrustConfig) -> _core.TrustOptions:
     options = _core.TrustOptions()
@@ -57,36 +99,6 @@ def _options(config: TrustConfig) -> _core.TrustOptions:
     options.registry_threshold = config.registry_threshold
     options.floor = "" if config.floor is None else fspath(config.floor)
     return options
-
-
-def audit(key: Key, config: TrustConfig | None) -> Callable[[str, str, str, bool], None] | None:
-    """What the core tells its verdict on one load; None when nothing is to be written down."""
-    if config is not None and config.mode == "off":
-        return None
-
-    def write(code: str, digest: str, signer: str, deprecated: bool) -> None:
-        if config is not None:
-            _record(key, code, config.mode, digest, signer, deprecated)
-        elif code == "OK":
-            _audit.info(
-                "model=%r version=%r verdict=UNVERIFIED mode=none digest=%s key=- loaded as unsigned: "
-                "there is no trust configuration",
-                *(*key, digest),
-                extra=facts("audit", model=key[0], version=key[1], verdict="UNVERIFIED", digest=digest),
-            )
-
-    return write
-
-
-def _record(key: Key, code: str, mode: str, digest: str, signer: str, deprecated: bool = False) -> None:
-    level = logging.INFO if code == "OK" and not deprecated else logging.WARNING
-    verdict = "DEPRECATED" if deprecated else code
-    _audit.log(
-        level,
-        "model=%r version=%r verdict=%s mode=%s digest=%s key=%s",
-        *(*key, verdict, mode, digest or "-", signer or "-"),
-        extra=facts("audit", model=key[0], version=key[1], verdict=verdict, mode=mode, digest=digest, key=signer),
-    )
 
 
 class Rechecks:
@@ -181,12 +193,14 @@ class Rechecks:
         digest, signer = str(facts["digest"]), str(facts["signer"])
         try:
             registry.check(key[0], digest, signer)
+            for name, library in facts["operator_libraries"]:
+                registry.check(name, library, "")
         except TrustError as error:
             if self.refused.get(model) != error.code:
-                self.refused[model] = error.code
-                _record(key, error.code, config.mode, digest, signer)
+                self._table.policies.record(key, error.code, config.mode, digest, signer)
                 if config.on_revoked == "drain":
                     self._drain(key, model)
+                self.refused[model] = error.code  # last: who reads that it is refused finds it closed
             return error
         self.refused.pop(model, None)
         return None

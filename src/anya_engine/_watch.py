@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 
 from ._apply import Applier
 from ._goal import Found, goal, hold, hold_serving
+from ._log import Log
 from ._model_table import ModelTable
 from ._plan import Plan
 from ._repository import look, settled
@@ -18,7 +18,7 @@ from .errors import AnyaError
 
 __all__ = ["Watch"]
 
-_log = logging.getLogger("anya_engine")
+_log = Log("anya_engine")
 
 #: A change that has failed is tried again after 1, 2, 4 … looks, and at once when something has changed.
 MOST_LOOKS_BETWEEN_TRIES = 64

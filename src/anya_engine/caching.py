@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from . import _checks as check
-from ._tables import build
+from ._tables import FromTable
 
 __all__ = ["CacheConfig"]
 
@@ -19,7 +18,7 @@ _LONGEST = 1e9
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CacheConfig:
+class CacheConfig(FromTable):
     """A response cache: equal questions to one loaded version are answered without a run.
 
     Equal means: the same tenant, the same outputs wanted, and every input of the same dtype, shape and bytes, after the
@@ -74,11 +73,6 @@ class CacheConfig:
         if check.boolean("cache_errors", self.cache_errors):
             check.refuse("cache_errors", "errors are never cached; a request that failed may be asked again", True)
         check.boolean("force", self.force)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CacheConfig:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
 
     def _set(self, field: str, value: object) -> None:
         object.__setattr__(self, field, value)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, get_args
 from . import _checks as check
 from ._fallback import check_cycles
 from ._frozen import FrozenMapping
-from ._tables import build, inside, table, table_of, with_message
+from ._tables import FromTable, build, inside, table, table_of, with_message
 from ._toml import dumps, plain
 from .caching import CacheConfig
 from .drift import DriftConfig
@@ -40,7 +40,7 @@ _LONGEST_TIMEOUT = 1e9
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class QueuePolicy:
+class QueuePolicy(FromTable):
     """How the requests of a priority level wait. The names are Triton's; where the meaning differs, it is said here.
 
     Attributes:
@@ -64,11 +64,6 @@ class QueuePolicy:
         _set(self, "default_timeout_microseconds", timeout)
         check.boolean("allow_timeout_override", self.allow_timeout_override)
         _set(self, "max_queue_size", check.integer("max_queue_size", self.max_queue_size, 0, 1 << 20))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> QueuePolicy:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +175,7 @@ class ModelConfig:
         max_rows: Rows of one request; None: as many as `max_request_bytes` allows.
         drift: How inputs and outputs are compared with a reference; None: with the profile.json of a model directory
             that has one, else not at all.
-        trust: What must hold of its origin before it is parsed; None: the engine's.
+        trust: What must hold of its origin before it is parsed; None: the engine's. Mode "off": nothing, of this model.
         model_limits: What it may consist of.
         retry: When a failed run is tried again; None: never.
         fallback: What answers when this model does not, in order: models by name, the last good answer, a default.

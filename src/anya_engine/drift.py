@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from os import PathLike
 from typing import Any, Literal, TypeAlias
 
 from . import _checks as check
-from ._tables import build
+from ._tables import FromTable
 
 __all__ = ["DriftConfig", "DriftReport", "DriftWindow", "FeatureDrift"]
 
@@ -20,7 +19,7 @@ State: TypeAlias = Literal["OK", "WARN", "DRIFT", "INSUFFICIENT"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class DriftConfig:
+class DriftConfig(FromTable):
     """How a model's inputs and outputs are compared with a reference while it answers.
 
     Attributes:
@@ -60,11 +59,6 @@ class DriftConfig:
         _set(self, "consecutive", check.integer("consecutive", self.consecutive, 1, 1000))
         _set(self, "alpha", check.number("alpha", self.alpha, 1e-12, 0.5))
         _set(self, "psi_floor", check.number("psi_floor", self.psi_floor, 0.0, 100.0))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DriftConfig:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
 
     def anchored(self, folder: PathLike[str]) -> DriftConfig:
         """The same with a relative path below a folder."""
@@ -156,11 +150,12 @@ class FeatureDrift:
     std: float
     reference_mean: float
     reference_std: float
-    edges: tuple[float, ...]
-    categories: tuple[str, ...]
-    reference_counts: tuple[int, ...]
-    counts: tuple[int, ...]
-    history: tuple[DriftWindow, ...] = ()
+    # What one draws, not what one prints.
+    edges: tuple[float, ...] = dataclasses.field(repr=False)
+    categories: tuple[str, ...] = dataclasses.field(repr=False)
+    reference_counts: tuple[int, ...] = dataclasses.field(repr=False)
+    counts: tuple[int, ...] = dataclasses.field(repr=False)
+    history: tuple[DriftWindow, ...] = dataclasses.field(default=(), repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +168,10 @@ class DriftReport:
         state: The worst of the features' states; "INSUFFICIENT" only when none of them could be judged.
         why: The reason, in words.
         reference: Where the reference came from; "" when there is none.
-        note: What is to be known of the reference, for example that it was made from another version; or "".
+        note: What is to be known of the reference, for example that it was made from another version, or how far the
+            next one is that `Engine.capture_reference` makes; or "".
         rows: Rows that were answered since the watching began.
-        sampled_rows: Rows whose inputs were looked at.
+        sampled_rows: Rows whose inputs were looked at; `why` says so where they are fewer.
         estimated_accuracy: Share of answers that are right, estimated without labels from the model's confidence
             (average thresholded confidence); None where the reference has no labels. Blind to a change of what is
             right.
@@ -193,7 +189,7 @@ class DriftReport:
     sampled_rows: int = 0
     estimated_accuracy: float | None = None
     reference_accuracy: float | None = None
-    features: tuple[FeatureDrift, ...] = ()
+    features: tuple[FeatureDrift, ...] = dataclasses.field(default=(), repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as JSON holds them: NaN becomes None."""

@@ -82,8 +82,8 @@ class AnyaError(Exception):
         retryable: The same request may succeed when tried again at once.
         starts_fallback: A fallback chain goes on to its next link.
         field: What is at fault: an input's name, or the path of a configuration field.
-        limit: What would have been allowed.
-        value: What was given.
+        limit: What would have been allowed; seconds where it is a time.
+        value: What was given; seconds where it is a time.
         index: The first element of the input or output at fault, counted in C order.
         predicted_wait: Seconds that the request would have waited or taken, where a refusal rests on that.
         request_id: The request's number, unique within the engine; None where there was no request yet.
@@ -254,8 +254,8 @@ class InputTooLarge(InvalidInput):
 class Overloaded(AnyaError):
     """Refused at the door: the queue is full, or holds more than it can serve in time.
 
-    `value` is how many requests wait, `limit` the bound that refused this one (of their number; nanoseconds where it is
-    the queue's delay), `predicted_wait` how long it would have waited, in seconds.
+    `value` is how many requests wait, `limit` the bound that refused this one (of their number; seconds where it is the
+    queue's delay), `predicted_wait` how long it would have waited, in seconds.
     """
 
     code = "OVERLOADED"
@@ -263,7 +263,12 @@ class Overloaded(AnyaError):
 
 
 class DeadlineExceeded(AnyaError, TimeoutError):
-    """The request's time ran out, or cannot suffice."""
+    """The request's time ran out, or cannot suffice.
+
+    `value` is the timeout that ran out, in seconds. Where the time left cannot suffice, `value` (and `predicted_wait`)
+    is what the answer was predicted to take and `limit` the time left; where a queue policy ended it, `value` is how
+    long it has waited and `limit` what the policy allows.
+    """
 
     code = "DEADLINE_EXCEEDED"
 

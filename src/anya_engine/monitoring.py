@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from . import _checks as check
-from ._tables import build
+from ._tables import FromTable
 
 __all__ = ["PredictionConfig"]
 
@@ -17,7 +16,7 @@ MOST_CLASSES = 50
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionConfig:
+class PredictionConfig(FromTable):
     """How sure a classifier is, and which classes it predicts: counted for every answer that a run gives.
 
     One vector along the last axis of the output is one prediction. An output of one axis, or one whose last axis has
@@ -48,8 +47,3 @@ class PredictionConfig:
             if len(names) > MOST_CLASSES:
                 check.refuse("classes", "are too many", len(names), MOST_CLASSES)
             object.__setattr__(self, "classes", names)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PredictionConfig:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from . import _checks as check
 from ._frozen import FrozenMapping
-from ._tables import build, table
+from ._tables import FromTable, build, table
 from .errors import ConfigError
 
 __all__ = ["RepositoryConfig", "Transition", "VersionPolicy"]
@@ -36,7 +36,7 @@ def is_version(text: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class VersionPolicy:
+class VersionPolicy(FromTable):
     """Which versions of a name in the repository are loaded; the choices are Triton's and TensorFlow Serving's.
 
     Give one of the three; none means `latest=2`, so that the version before the newest stays warm (Triton: 1). A
@@ -62,11 +62,6 @@ class VersionPolicy:
             object.__setattr__(self, "latest", check.integer("latest", self.latest, 1, 1_000_000))
         if self.specific is not None:
             object.__setattr__(self, "specific", _versions("specific", self.specific))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> VersionPolicy:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
 
     def choose(self, versions: Collection[str]) -> list[str]:
         """The versions to load of those there are, oldest first. One of `specific` that is not there is left out."""

@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 
 from . import _checks as check
 from ._frozen import FrozenMapping
-from ._tables import build
+from ._tables import FromTable, build
 from .errors import ConfigError
 
 __all__ = ["BreakerPolicy", "Default", "Fallback", "LastGood", "Link", "RetryPolicy"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(FromTable):
     """When a failed run is tried again. Only errors whose `retryable` is true are: no refusal, bad input, or timeout.
 
     Attributes:
@@ -49,14 +49,9 @@ class RetryPolicy:
         _number(self, "budget", 0.0, 1.0)
         _integer(self, "burst", 1, 1_000_000)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RetryPolicy:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerPolicy:
+class BreakerPolicy(FromTable):
     """When a version is asked no more for a while. Its requests are then refused at once with `Unavailable`.
 
     Calls are requests that were run: failed ones, and ones that ended at their deadline while they ran, are failures.
@@ -93,11 +88,6 @@ class BreakerPolicy:
         _number(self, "open_duration", 0.001, 86400.0)
         _number(self, "max_open_duration", self.open_duration, 1e6)
         _integer(self, "probes", 1, 1000)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BreakerPolicy:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

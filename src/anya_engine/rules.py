@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from . import _checks as check
 from ._frozen import FrozenMapping
-from ._tables import build, table_of
+from ._tables import FromTable, build, table_of
 from .errors import ConfigError
 
 __all__ = ["DimRule", "InputRule", "OutputRule", "Schema"]
@@ -32,7 +32,7 @@ _MOST = (1 << 63) - 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class InputRule:
+class InputRule(FromTable):
     """What an input may hold. A rule with no more than its defaults already refuses NaN and infinities.
 
     Numbers are rounded to the input's element type before they are compared, as NumPy does: `max=0.1` takes a float32
@@ -94,11 +94,6 @@ class InputRule:
         check.choice("control", self.control, ("reject", "allow"))
         check.choice("normalize", self.normalize, ("allow", "reject", "nfc"))
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> InputRule:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
-
     def _keeps(self, value: float) -> bool:
         if self.allowed is not None:
             return value in self.allowed
@@ -106,7 +101,7 @@ class InputRule:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class OutputRule:
+class OutputRule(FromTable):
     """What an answer must hold; one that does not is a `ModelOutputInvalid`, and is given to nobody.
 
     Attributes:
@@ -128,14 +123,9 @@ class OutputRule:
         check.choice("finite", self.finite, ("reject", "allow"))
         _range(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> OutputRule:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class DimRule:
+class DimRule(FromTable):
     """Sizes that a named dimension may have, wherever it occurs: the name is the model's own, or one from a `shape`.
 
     Attributes:
@@ -150,11 +140,6 @@ class DimRule:
         _set(self, "min", check.integer("min", self.min, 1, _MOST))
         if self.max is not None:
             _set(self, "max", check.integer("max", self.max, self.min, _MOST))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DimRule:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,10 @@ All are frozen and checked on construction. Durations are seconds.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from . import _checks as check
-from ._tables import build
+from ._tables import FromTable
 
 __all__ = ["BlueGreen", "Canary", "Shadow", "Strategy"]
 
@@ -22,7 +21,7 @@ MAX_OWN_METRICS = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BlueGreen:
+class BlueGreen(FromTable):
     """All traffic moves at once; the version before stays warm for a while, so that going back is one assignment.
 
     Attributes:
@@ -52,21 +51,17 @@ class BlueGreen:
         _number(self, "compare_timeout", 0.001, 1e6)
         check.boolean("allow_schema_change", self.allow_schema_change)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> BlueGreen:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Canary:
+class Canary(FromTable):
     """A growing share of the keys moves, as long as a judge finds nothing against it.
 
     A key (the argument `key` of a request) is with the new version or it is not, and once it is, it stays as the share
     grows. A request without a key counts as a key of its own.
 
     Attributes:
-        steps: Shares in percent, increasing, each above 0 and below 100. 100 follows the last one.
+        steps: Shares in percent, increasing, each above 0 and below 100. 100 follows the last one. Steps below 1 lead
+            to one above 1: (0.05, 0.25, 1) would be shares of a whole, not percent, and is refused.
         min_requests: What the new version must have answered at a step before the next: requests, of which those of one
             key within one `interval` count once.
         min_duration: How long a step lasts at least.
@@ -117,6 +112,10 @@ class Canary:
         steps = tuple(check.number("steps", each, 0.01, 99.99) for each in check.sequence("steps", self.steps))
         if any(after <= before for before, after in zip(steps, steps[1:], strict=False)):
             check.refuse("steps", "must be increasing", self.steps)
+        if steps[0] < 1 and steps[-1] <= 1:
+            meant = ", ".join(f"{100 * each:g}" for each in steps if each < 1)
+            what = f"these read like shares of 1 (as percent: {meant})"
+            check.refuse("steps", f"must be percent, and {what}; steps below 1 % need one above", self.steps, 1)
         object.__setattr__(self, "steps", steps)
         check.boolean("control", self.control)
         if self.control and steps[-1] > 50:
@@ -146,14 +145,9 @@ class Canary:
         _number(self, "keep_warm", 0.0, 1e9)
         check.boolean("allow_schema_change", self.allow_schema_change)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Canary:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Shadow:
+class Shadow(FromTable):
     """The new version gets copies of requests and answers nobody; its answers are compared with those given.
 
     Attributes:
@@ -177,11 +171,6 @@ class Shadow:
         _number(self, "atol", 0.0, 1e6)
         _number(self, "keep_warm", 0.0, 1e9)
         check.boolean("allow_schema_change", self.allow_schema_change)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Shadow:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
 
 
 Strategy: TypeAlias = BlueGreen | Canary | Shadow

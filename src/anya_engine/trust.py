@@ -9,7 +9,9 @@ from os import PathLike
 from typing import Any, Literal, TypeAlias, get_args
 
 from . import _checks as check
-from ._tables import build
+from ._frozen import FrozenMapping
+from ._registry import is_digest
+from ._tables import FromTable
 
 __all__ = ["ModelLimits", "TrustConfig"]
 
@@ -18,12 +20,13 @@ OnRevoked: TypeAlias = Literal["alert", "drain"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TrustConfig:
+class TrustConfig(FromTable):
     """What must hold of a model's origin before a byte of it is parsed. Nothing is detected, nothing falls back.
 
     Attributes:
         mode: "signature": a valid signature by one of `keys` over all that is there. "registry": the registry lists the
-            model's digest as active. "enforce": both. "off": nothing is checked, and no record is left.
+            model's digest as active. "enforce": both. "off": nothing is checked, and no record is left; as
+            a model's own `ModelConfig.trust` it excepts that model from the engine's.
         keys: PEM files of the public keys whose signatures are believed: elliptic curves P-256, P-384, P-521.
         registry: The registry file, for "enforce" and "registry".
         registry_keys: PEM files of the public keys that sign the registry; (): `keys`.
@@ -69,11 +72,6 @@ class TrustConfig:
         """Whether a registry is looked at."""
         return self.mode in ("enforce", "registry")
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrustConfig:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
-
     def anchored(self, folder: PathLike[str]) -> TrustConfig:
         """The same with every relative path below a folder."""
         return dataclasses.replace(
@@ -86,7 +84,7 @@ class TrustConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ModelLimits:
+class ModelLimits(FromTable):
     """What a model may consist of, held against its bytes before ONNX Runtime sees them; else `ModelInvalid`.
 
     Attributes:
@@ -97,6 +95,9 @@ class ModelLimits:
         domains: Operators may be of these domains ("ai.onnx" is ONNX's own), or be functions that the model itself
             defines. Operators that load code or files (`PyOp`, `EPContext` and their like) are never run.
         operators: Nothing but these operators, such as "Relu" or "com.microsoft.Gelu"; (): all of `domains`.
+        custom_op_libraries: Shared libraries that bring operators, as absolute path and SHA-256 in hex: they are code
+            that runs in this process. Their operators' domain must be one of `domains`. Under a registry the library
+            must be registered too.
     """
 
     max_model_bytes: int = (1 << 31) - 1
@@ -111,6 +112,7 @@ class ModelLimits:
         "com.microsoft",
     )
     operators: tuple[str, ...] = ()
+    custom_op_libraries: Mapping[str, str] = dataclasses.field(default_factory=FrozenMapping)
 
     def __post_init__(self) -> None:
         _set(self, "max_model_bytes", check.integer("max_model_bytes", self.max_model_bytes, 1, (1 << 31) - 1))
@@ -119,16 +121,26 @@ class ModelLimits:
         _set(self, "max_graph_depth", check.integer("max_graph_depth", self.max_graph_depth, 1, 64))
         _set(self, "domains", _words("domains", check.sequence("domains", self.domains)))
         _set(self, "operators", _words("operators", self.operators))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelLimits:
-        """Build from plain values, as TOML holds them; unknown keys are refused."""
-        return build(cls, values, {})
+        _set(self, "custom_op_libraries", _libraries("custom_op_libraries", self.custom_op_libraries))
 
 
 def _set(config: object, field: str, value: object) -> None:
     # The one way a frozen dataclass may normalise what it was given.
     object.__setattr__(config, field, value)
+
+
+def _libraries(field: str, value: Any) -> FrozenMapping[str, str]:
+    check.mapping(field, value)
+    libraries: dict[str, str] = {}
+    for library, sha256 in value.items():
+        path = check.path(field, library)
+        if not path.startswith("/"):
+            check.refuse(field, "must name each library by its absolute path", path)
+        digits = sha256.removeprefix("sha256:").lower() if isinstance(sha256, str) else ""
+        if not is_digest(digits):
+            check.refuse(f"{field}.{check.key(path)}", "must be a SHA-256: 64 hexadecimal digits", sha256)
+        libraries[path] = digits
+    return FrozenMapping(libraries)
 
 
 def _paths(field: str, value: Any) -> tuple[str, ...]:

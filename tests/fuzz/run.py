@@ -48,7 +48,7 @@ def main() -> None:
     """Fuzz, or try one input."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", choices=sorted(TARGETS), nargs="+")
-    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--input", type=Path, help="try this input alone")
     arguments = parser.parse_args()
     if len(arguments.target) > 1:

@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -97,7 +96,7 @@ def test_marked_blocks_run(document: str) -> None:
         pytest.skip(f"{document} is not beside these tests")
     found = blocks(document)
     assert len(found) >= least
-    names: dict[str, Any] = {"__name__": "document", "x": np.ones((2, 4), np.float32)}
+    names: dict[str, Any] = {"__name__": "document"}
     for line, code, output in found:
         # The empty lines in front make a traceback's line numbers those of the document.
         with contextlib.redirect_stdout(io.StringIO()) as printed:

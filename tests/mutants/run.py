@@ -22,8 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "mutants"
 TREE = HOME / "tree"
 COPIED = ("CMakeLists.txt", "noxfile.py", "pyproject.toml", "cpp", "tests", "src", "bindings", "benchmarks")
-TIME_LIMIT = 300
-BUILDS = {"ctest": HOME / "build", "tsan": HOME / "build-thread"}
+TIME_LIMIT = 300  # of a test
+BUILD_LIMIT = 3600
+BUILDS = {"ctest": HOME / "build", "tsan": HOME / "build-thread", "extension": HOME / "build-extension"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,8 @@ class Mutant:
         file: Where, from the root.
         find: The text that is replaced; it occurs once.
         replace: What it becomes.
-        noticed_by: "ctest:<program>", "tsan:<program>" (the same under ThreadSanitizer) or "pytest:<arguments>".
+        noticed_by: "ctest:<program>", "tsan:<program>" (the same under ThreadSanitizer), "pytest:<arguments>", or
+            "extension:<arguments>": pytest again, on an extension that is built of the broken code.
     """
 
     name: str
@@ -61,11 +63,16 @@ def synchronise() -> None:
     for copy in [each for each in TREE.rglob("*") if each.is_file()]:
         if copy.relative_to(TREE) not in wanted:
             copy.unlink()
-    # Python tests run on the copy's modules with the installed extension.
+
+
+def place_extension(built: bool) -> None:
+    """Put the extension beside the copy's modules: the one that was built of the copy, or the installed one."""
     spec = importlib.util.find_spec("anya_engine")
-    if spec is not None and spec.origin is not None:
-        for library in Path(spec.origin).parent.glob("_core*.so"):
-            shutil.copy2(library, TREE / "src" / "anya_engine" / library.name)
+    installed = Path(spec.origin).parent if spec is not None and spec.origin is not None else HOME
+    for library in (BUILDS["extension"] / "bindings" if built else installed).glob("_core*.so"):
+        place = TREE / "src" / "anya_engine" / library.name
+        place.unlink(missing_ok=True)  # a process that has it open keeps what it has
+        shutil.copy2(library, place)
 
 
 def runtime_library() -> str:
@@ -75,7 +82,7 @@ def runtime_library() -> str:
     return next((str(file) for place in places for file in Path(place).glob("capi/libonnxruntime.so.*")), "")
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str] | None:
+def run(*command: str, limit: int = TIME_LIMIT) -> subprocess.CompletedProcess[str] | None:
     """Run a command in the copy; None when it does not end."""
     environment = os.environ | {
         "PYTHONPATH": str(TREE / "src"),
@@ -85,7 +92,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str] | None:
     }
     try:
         return subprocess.run(
-            command, cwd=TREE, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
+            command, cwd=TREE, env=environment, capture_output=True, text=True, timeout=limit, check=False
         )
     except subprocess.TimeoutExpired:
         return None
@@ -93,11 +100,15 @@ def run(*command: str) -> subprocess.CompletedProcess[str] | None:
 
 def configure(kind: str, *, relacy: bool) -> None:
     """Configure a C++ build of the copy; the models need relacy's headers."""
-    done = run(
-        *("cmake", "-S", str(TREE), "-B", str(BUILDS[kind]), "-G", "Ninja", "-DANYA_BUILD_TESTS=ON"),
-        *("-DANYA_BUILD_BINDINGS=OFF", "-DCMAKE_BUILD_TYPE=Debug", f"-DANYA_TEST_PYTHON={sys.executable}"),
-        *(f"-DANYA_RELACY={'ON' if relacy else 'OFF'}", f"-DANYA_SANITIZE={'thread' if kind == 'tsan' else ''}"),
-    )
+    if kind == "extension":
+        import pybind11
+
+        options = [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", f"-DPython_EXECUTABLE={sys.executable}"]
+    else:
+        sanitizer = "thread" if kind == "tsan" else ""
+        options = ["-DANYA_BUILD_TESTS=ON", "-DANYA_BUILD_BINDINGS=OFF", f"-DANYA_TEST_PYTHON={sys.executable}"]
+        options += [f"-DANYA_RELACY={'ON' if relacy else 'OFF'}", f"-DANYA_SANITIZE={sanitizer}"]
+    done = run("cmake", "-S", str(TREE), "-B", str(BUILDS[kind]), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug", *options)
     if done is None or done.returncode != 0:
         sys.exit(f"cmake failed:\n{done.stderr if done else 'it did not end'}")
 
@@ -105,17 +116,25 @@ def configure(kind: str, *, relacy: bool) -> None:
 def outcome(test: str) -> str:
     """Return "passed", "noticed" or "unbuilt" for one test on the copy as it is."""
     kind, _, what = test.partition(":")
-    if kind == "pytest":
+    if kind in BUILDS:
+        if kind == "extension":
+            targets = ["_core"]
+        elif what.endswith("_model"):
+            targets = [what]
+        else:
+            targets = [what, "anya_models_ort", "anya_models_catalogue"]
+        command = ("cmake", "--build", str(BUILDS[kind]), "--parallel", "2", "--target", *targets)
+        built = run(*command, limit=BUILD_LIMIT)
+        if built is None or built.returncode != 0:
+            print(built.stdout if built else "the build did not end", file=sys.stderr)
+            return "unbuilt"
+    if kind in {"pytest", "extension"}:
+        place_extension(built=kind == "extension")
         # A random test's memory of old failures must not decide.
         done = run(sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *what.split())
         if done is not None and done.returncode not in {0, 1, 2}:
             sys.exit(f"{test}: pytest could not run:\n{done.stdout}\n{done.stderr}")
     else:
-        targets = [what] if what.endswith("_model") else [what, "anya_models_ort", "anya_models_catalogue"]
-        built = run("cmake", "--build", str(BUILDS[kind]), "--parallel", "2", "--target", *targets)
-        if built is None or built.returncode != 0:
-            print(built.stdout if built else "the build did not end", file=sys.stderr)
-            return "unbuilt"
         # ThreadSanitizer wants its own part of the address space left alone.
         fixed = ("setarch", platform.machine(), "-R") if kind == "tsan" else ()
         done = run(*fixed, "ctest", "--test-dir", str(BUILDS[kind]), "-R", f"^{what}$", "--no-tests=error")
@@ -141,8 +160,11 @@ def main(chosen: list[str]) -> int:
             sys.exit(
                 f"{mutant.name}: {mutant.find!r} occurs {text.count(mutant.find)} times in {mutant.file}, not once"
             )
+        broken = text.replace(mutant.find, mutant.replace)
+        if file.suffix == ".py":
+            compile(broken, mutant.file, "exec")  # what cannot even be read is noticed by anything
         try:
-            file.write_text(text.replace(mutant.find, mutant.replace))
+            file.write_text(broken)
             result = outcome(mutant.noticed_by)
         finally:
             file.write_text(text)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from models.make_models import MODELS
-from python.support import HUNG
+from python.support import HUNG, environment
 
-import anya_engine as anya
 from anya_engine.cli import main
 
 Capture = pytest.CaptureFixture[str]
@@ -43,11 +41,6 @@ def run(capsys: Capture, *arguments: object) -> tuple[int, str, str]:
     status = main([str(each) for each in arguments])
     said = capsys.readouterr()
     return status, said.out, said.err
-
-
-def environment() -> dict[str, str]:
-    """An environment in which another Python finds this very package."""
-    return {**os.environ, "PYTHONPATH": str(Path(anya.__file__).parents[1])}
 
 
 def run_apart(*arguments: object) -> subprocess.CompletedProcess[str]:

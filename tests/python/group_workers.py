@@ -6,10 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,28 +14,20 @@ from typing import Any
 
 from models.awkward import POISON_ROWS, poison
 from models.make_models import MODELS
+from python import support
 from python.rollouts import LOST
 from python.support import HUNG
-
-import anya_engine as anya
 
 
 class Refused(Exception):
     """What a worker raised: the name of its class, and its words."""
 
 
-class Worker:
+class Worker(support.Worker):
     """A process that does what it is told, expression by expression; see group_worker.py."""
 
     def __init__(self, models: Path) -> None:
-        path = os.pathsep.join([str(Path(anya.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-        self.process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", str(Path(__file__).with_name("group_worker.py")), str(models)],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        super().__init__(Path(__file__).with_name("group_worker.py"), models)
 
     @property
     def alive(self) -> bool:
@@ -47,27 +36,19 @@ class Worker:
 
     def do(self, code: str) -> Any:
         """Let it do something; return what came of it."""
-        self.tell(code)
-        return self.answer()
+        self.begin(code)
+        return self.result()
 
-    def tell(self, code: str) -> None:
-        """Let it do something without waiting for the answer."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(code) + "\n")
-        self.process.stdin.flush()
+    def begin(self, code: str) -> None:
+        """Let it do something without waiting for what comes of it."""
+        self.tell(json.dumps(code))
 
-    def answer(self) -> Any:
-        """The answer to what it was told."""
-        assert self.process.stdout is not None
-        failed, value = json.loads(self.process.stdout.readline())
+    def result(self) -> Any:
+        """What came of what it was told."""
+        failed, value = json.loads(self.answer())
         if failed:
             raise Refused(*value)
         return value
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-        self.process.wait(HUNG)
 
     def stop(self, lock: Path) -> None:
         """SIGSTOP, at a moment when it does not have this lock."""
@@ -107,9 +88,9 @@ class Workers:
         self.made += [Worker(self._models) for _ in range(count - len(self.made))]
         workers = self.made[:count]
         for worker in workers:
-            worker.tell(f"open_group({str(folder)!r})")
+            worker.begin(f"open_group({str(folder)!r})")
         for worker in workers:
-            worker.answer()
+            worker.result()
         return workers
 
     def end(self) -> None:

@@ -19,12 +19,13 @@ _TIMES = iter(range(1_700_000_000, 1_800_000_000))
 
 
 def write(path: Path, number: int = 1, *, data: bytes | None = None) -> Path:
-    """Writes a model that answers with a number, or whatever bytes are given; returns its path."""
+    """Writes a model that answers with a number, or whatever bytes are given, whole or not at all; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(MODELS[f"version_{number}"]() if data is None else data)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(MODELS[f"version_{number}"]() if data is None else data)
     now = next(_TIMES)
-    os.utime(path, (now, now))
-    return path
+    os.utime(part, (now, now))
+    return part.replace(path)
 
 
 def put(root: Path, version: int, number: int | None = None, *, name: str = "m", data: bytes | None = None) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 from models.make_models import MODELS
 
 import anya_engine as anya
+from anya_engine import _log
 
 #: Rounds of the model `slow` that take about a tenth of a second.
 SPINS = 10_000
@@ -154,13 +156,60 @@ def busy(engine: anya.Engine, name: str = "slow", *, spins: int = SPINS, version
     future.result(HUNG)
 
 
+def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What was logged, once all of it has been handled."""
+    assert _log.flush(HUNG)
+    return caplog.records
+
+
+def environment() -> dict[str, str]:
+    """The environment of an interpreter that sees the package and the test models."""
+    package, tests = Path(anya.__file__).parents[1], Path(__file__).parents[1]
+    places = [str(package), str(tests), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+
+
+class Worker:
+    """A Python of its own that reads lines and answers each with a line."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", *map(str, arguments)],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def tell(self, line: str) -> None:
+        """Let it do something without waiting for the answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> str:
+        """The answer to what it was told."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def ask(self, line: object) -> str:
+        """Tell it something; its answer."""
+        self.tell(str(line))
+        return self.answer()
+
+    def kill(self) -> None:
+        """SIGKILL; it may be dead already."""
+        self.process.kill()
+        self.process.communicate(timeout=HUNG)
+
+
 def run_python(code: str, *, seconds: float = HUNG) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter that sees the package and the test models; killed when it hangs."""
-    package, tests = Path(anya.__file__).parents[1], Path(__file__).parents[1]
-    path = os.pathsep.join([str(package), str(tests), os.environ.get("PYTHONPATH", "")])
+    # What forks here knows that it has threads; from 3.12 on Python warns of it.
+    options = ("-X", "faulthandler", "-W", "ignore::DeprecationWarning")
     return subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", PRELUDE + textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": path},
+        [sys.executable, *options, "-c", PRELUDE + textwrap.dedent(code)],
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=seconds,

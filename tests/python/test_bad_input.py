@@ -144,7 +144,7 @@ def test_terms_must_make_sense(engine: anya.Engine, load: Load, ask: Ask, case: 
 def test_a_timeout_of_zero_has_run_out(engine: anya.Engine, load: Load, ask: Ask) -> None:
     """timeout=0 is refused as run out, with the way out."""
     load("unnamed_batch")
-    with refused(engine, "unnamed_batch", anya.DeadlineExceeded, "timeout", "above zero"):
+    with refused(engine, "unnamed_batch", anya.DeadlineExceeded, "timeout of 0 s", "above zero"):
         ask(engine, "unnamed_batch", {"x": floats(1, 3)}, timeout=0)
 
 

@@ -27,6 +27,7 @@ from python.support import (
     floats,
     on_every_loop,
     refused,
+    said,
     slow_inputs,
     stats_of,
     until,
@@ -135,7 +136,7 @@ def test_what_was_changed_is_told_of_each_request(engine: anya.Engine, load: Loa
     assert [dict(answer.sanitized) for answer in (wild, tame, again)] == [{"x": 2}, {}, {"x": 1}]
 
 
-def test_cache_clear_forgets(engine: anya.Engine, load: Load) -> None:
+def test_cache_clear_forgets(engine: anya.Engine, load: Load, caplog: pytest.LogCaptureFixture) -> None:
     """Of one model, of all, and ModelNotFound for none."""
     load("unnamed_batch", config=cached())
     load("tiny", name="other", config=cached())
@@ -152,6 +153,12 @@ def test_cache_clear_forgets(engine: anya.Engine, load: Load) -> None:
     assert engine.cache_stats("other").entries == 0
     assert engine.cache_stats("other").evicted_invalidate == 1
     assert engine.cache_stats("fixed_batch").capacity_bytes == 0
+    assert repr(engine.cache_stats("fixed_batch")) == "<CacheStats no cache, ModelConfig.cache gives one>"
+    with caplog.at_level("WARNING", "anya_engine"):
+        engine.cache_clear("other")
+        assert not said(caplog)
+        engine.cache_clear("fixed_batch")
+    assert "model=fixed_batch has none to clear" in caplog.text
     for call in (engine.cache_clear, engine.cache_stats):
         with pytest.raises(anya.ModelNotFound):
             call("nobody")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from python.support import said
 from python.trust_support import believing, folder_of, load, registry_of, signed
 
 import anya_engine as anya
@@ -65,7 +66,7 @@ def test_30_what_is_revoked_is_refused_and_what_is_loaded_is_alerted_or_drained(
     code = "REGISTRY_ROLLBACK" if how == "the least version" else "REVOKED"
     found = engine.check_trust()
     assert {key: error.code for key, error in found.items()} == {("m", "1"): code}
-    assert [record.getMessage().split(" key=")[0] for record in caplog.records if record.name.endswith("audit")] == [
+    assert [record.getMessage().split(" key=")[0] for record in said(caplog) if record.name.endswith("audit")] == [
         f"model='m' version='1' verdict={code} mode=enforce digest={info.digest}"
     ]
     if policy == "alert":

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from python.cli_support import Capture, ModelFiles, assert_refused, environment, npz, run, run_apart
-from python.support import HUNG, assert_same, expected, floats
+from python.cli_support import Capture, ModelFiles, assert_refused, npz, run, run_apart
+from python.support import HUNG, assert_same, environment, expected, floats
 
 import anya_engine as anya
 from anya_engine.cli._arrays import replacing, write_npz

@@ -63,6 +63,9 @@ def test_json_says_everything(folder: Path, capsys: Capture) -> None:
     assert by_name["x", "[:,2]"]["statistic"] is None and by_name["x", "[:,2]"]["nonfinite"] == 1.0
     assert sum(by_name["x", "[:,0]"]["counts"]) == 3000
     assert len(by_name["x", "[:,0]"]["history"]) == 8
+    text = run(capsys, "drift", folder, "--data", moved)[1]
+    (line,) = (line for line in text.splitlines() if "[:,2]" in line and line.startswith("x "))
+    assert line.split()[-3:] == ["–", "–", "0"]  # what cannot be computed is a dash, not nan
 
 
 class Parsed(html.parser.HTMLParser):

@@ -21,8 +21,13 @@ def model(tmp_path: Path) -> ModelFiles:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["COMMAND"]),
-        (["nope"], ["nope"]),
+        (
+            ["nope"],
+            ["'nope'; commands: inspect, infer, bench, profile, drift, plan, metrics, keygen, sign, verify, regis"],
+        ),
+        (["infr"], ["did you mean infer?"]),
+        (["registry"], ["init|add|revoke|sign|show|verify"]),
+        (["--nope"], ["COMMAND"]),
         (["inspect"], ["MODEL"]),
         (["inspect", "MISSING"], ["there is no"]),
         (["inspect", "JUNK"], ["junk"]),
@@ -88,6 +93,13 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert_refused(run(capsys, *(places.get(each, each) for each in arguments)), *words)
     assert not (tmp_path / "out.npz").exists()
     assert list(tmp_path.glob(".anya-*")) == []
+
+
+def test_no_command_at_all_shows_the_help_and_is_not_done(capsys: Capture) -> None:
+    """Exit status 2, nothing on stdout for a pipe to take, and every command with its one line on stderr."""
+    status, out, err = run(capsys)
+    assert (status, out) == (2, "")
+    assert "usage: anya-engine" in err and "inspect   load a model" in err and "registry  keep the list" in err
 
 
 def test_names_cannot_move_the_terminal(tmp_path: Path, capsys: Capture) -> None:

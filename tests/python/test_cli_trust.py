@@ -33,12 +33,12 @@ def as_json(capsys: Capture, *arguments: object, status: int = 0) -> dict[str, o
     return found
 
 
-def test_keygen_writes_two_files_for_their_owner_and_never_over_others(place: Path, capsys: Capture) -> None:
-    """Mode 0600 both, and a second run changes nothing and says so in one line."""
+def test_keygen_writes_a_private_and_a_public_file_and_never_over_others(place: Path, capsys: Capture) -> None:
+    """Mode 0600 of both, and a second run changes nothing and says so in one line."""
     before = (place / "k").read_bytes()
-    assert {stat.S_IMODE((place / name).stat().st_mode) for name in ("k", "k.pub")} == {0o600}
+    assert [stat.S_IMODE((place / name).stat().st_mode) for name in ("k", "k.pub")] == [0o600, 0o600]
     status, out, err = run(capsys, "keygen", "k")
-    assert (status, out) == (2, "") and err.count("\n") == 1 and "exists" in err
+    assert (status, out) == (2, "") and err.count("\n") == 1 and "CONFIG_ERROR" in err and "exists" in err
     assert (place / "k").read_bytes() == before
     made = as_json(capsys, "keygen", "k384", "--curve", "P-384")
     assert made["id"] and b"BEGIN PRIVATE KEY" in (place / "k384").read_bytes()
@@ -98,7 +98,8 @@ def test_a_registry_from_its_beginning_to_a_revocation(place: Path, capsys: Capt
     trust = anya.TrustConfig(keys=("k.pub",), registry="r.json", registry_keys=("root.pub",))
     with anya.Engine(anya.EngineConfig(trust=trust)) as engine:
         assert engine.load("m", "m").digest == added["digest"]
-    for how in (["--name", "m"], ["--digest", added["digest"]], ["--signer", "k.pub"], ["--name", "m", "--below", "4"]):
+    by_digest = ["--digest", f"sha256:{added['digest']}"]
+    for how in (["--name", "m"], by_digest, ["--signer", "k.pub"], ["--name", "m", "--below", "4"]):
         before = (place / "r.json").read_bytes()
         assert run(capsys, "registry", "revoke", "r.json", *how, "--reason", "leaked", "--key", "root")[0] == 0
         with anya.Engine(anya.EngineConfig(trust=trust)) as engine, pytest.raises(anya.TrustError) as caught:
@@ -106,12 +107,26 @@ def test_a_registry_from_its_beginning_to_a_revocation(place: Path, capsys: Capt
         assert caught.value.code == ("REGISTRY_ROLLBACK" if "--below" in how else "REVOKED")
         (place / "r.json").write_bytes(before)
         (place / "r.json.floor").unlink()
-    for how in (["--name", "m"], ["--digest", added["digest"]]):
+    for how in (["--name", "m"], ["--digest", str(added["digest"])]):
         before = (place / "r.json").read_bytes()
         run(capsys, "registry", "revoke", "r.json", *how, "--key", "root")
         status, _, err = run(capsys, "registry", "add", "r.json", "m", "--key", "root")
         assert status == 2 and "do not come back" in err
         (place / "r.json").write_bytes(before)
+
+
+def test_what_has_no_name_is_revoked_by_its_digest_and_that_is_said(place: Path, capsys: Capture) -> None:
+    """A revocation by a name that no entry has points to --digest where entries have none; their own bytes go so."""
+    run(capsys, "registry", "init", "r.json", "--key", "k")
+    digest = as_json(capsys, "registry", "add", "r.json", "m", "--key", "k")["digest"]
+    status, _, err = run(capsys, "registry", "revoke", "r.json", "--name", "m", "--key", "k")
+    assert status == 2 and "by its digest" in err
+    assert run(capsys, "registry", "revoke", "r.json", "--digest", f"sha256:{digest}", "--key", "k")[0] == 0
+    (entry,) = as_json(capsys, "registry", "show", "r.json")["models"]  # type: ignore[misc, attr-defined]
+    assert entry["status"] == "revoked"  # type: ignore[has-type]
+    run(capsys, "registry", "add", "r.json", "m/model.onnx", "--name", "other", "--key", "k")
+    status, _, err = run(capsys, "registry", "show", "nothing.json")
+    assert status == 2 and "TRUST_ERROR: nothing.json: No such file" in err
 
 
 def test_two_holders_sign_one_after_the_other_and_nobody_elses_text(place: Path, capsys: Capture) -> None:

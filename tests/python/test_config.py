@@ -60,6 +60,7 @@ def test_model_defaults_match_the_core() -> None:
     """ModelConfig has the names and defaults of ModelOptions and SessionOptions, but for four that are said here."""
     core = core_options("SessionOptions") | core_options("ModelOptions")
     # Ours alone: where the model is. Structured in both, in its own words: providers, session entries, batching.
+    del core["operator_libraries"]  # a load's own: what it verified of model_limits.custom_op_libraries
     del core["session"], core["batching"], core["cache"], core["providers"], core["config_entries"]
     del core["rules"], core["breaker"]  # compared elsewhere
     del core["predictions"], core["counters"]  # None here; memory
@@ -91,11 +92,13 @@ def test_limits_of_content_match_the_core() -> None:
     """ModelLimits has the names and defaults of ContentLimits, domains among them."""
     core = core_options("ContentLimits")
     domains = tuple(re.findall(r'"([^"]+)"', core.pop("domains")))
-    assert core.pop("operators") == ""
+    assert core.pop("operators") == core.pop("custom_op_libraries") == ""
     sizes = {"max_model_bytes": (1 << 31) - 1, "max_tensor_bytes": 64 << 30}
     assert core.pop("max_model_bytes") == "(std::int64_t{1} << 31) - 1"
     values = sizes | {name: cpp_value(text.replace("'", "")) for name, text in core.items()}
-    assert values | {"domains": domains, "operators": ()} == dataclasses.asdict(ModelLimits())
+    assert values | {"domains": domains, "operators": (), "custom_op_libraries": {}} == dataclasses.asdict(
+        ModelLimits()
+    )
 
 
 def test_structured_defaults_match_the_core() -> None:

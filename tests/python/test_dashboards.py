@@ -3,23 +3,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from models.make_models import MODELS
 from prometheus_client.parser import text_string_to_metric_families
-from python.drift_support import ALL, load_watched
-from python.support import floats
-from python.test_system import FakeNvml
+from python.everything import exercise
 
 import anya_engine as anya
-from anya_engine import testing
-from anya_engine._system import Gpus
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DASHBOARD, RULES = DOCS / "grafana" / "anya-engine.json", DOCS / "prometheus" / "anya-engine.rules.yml"
@@ -54,25 +47,7 @@ def expressions() -> list[str]:
 @pytest.fixture
 def scraped(engine: anya.Engine, tmp_path: Path) -> dict[str, set[str]]:
     """Names of a real scrape with everything on, each with its labels."""
-    config = anya.ModelConfig(
-        predictions=anya.PredictionConfig(values="logits"),
-        inputs={"x": anya.InputRule(finite="replace")},
-        cache=anya.CacheConfig(),
-        retry=anya.RetryPolicy(max_attempts=2, initial_backoff=0.001),
-        breaker=anya.BreakerPolicy(),
-        fallback=("spare",),
-    )
-    load_watched(engine, tmp_path, labels=np.zeros(4000, np.int64), config=dataclasses.replace(ALL, window_rows=400))
-    engine.load("spare", MODELS["tiny"]())
-    for version in "12":
-        engine.load("tiny", MODELS["tiny"](), version=version, config=config)
-    engine._metrics._sources["nvml"] = Gpus(FakeNvml).families
-    engine.deploy("tiny", "2", anya.Canary(steps=(25,), interval=60.0))
-    engine.infer("tiny", np.full((1, 64), np.nan, np.float32))
-    with testing.inject(engine, "tiny", error=anya.ExecutionError):
-        engine.infer("tiny", floats(1, 64))
-    engine.infer("m", floats(400, 5, seed=3))
-    engine._models.drift.poll(0.0)
+    exercise(engine, tmp_path)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(engine.metrics_text().decode()):
         for sample in family.samples:

@@ -119,6 +119,9 @@ def test_a_reference_is_captured_from_traffic(engine: anya.Engine, load: Any, tm
     assert engine.drift("m").rows == 0
     engine.infer("m", floats(2000, 5, seed=9))
     assert engine.drift("m").rows == 2000
+    engine.capture_reference("m", 500)  # once more, beside the one that is there
+    engine.infer("m", floats(5, 5))
+    assert engine.drift("m").note == "a reference is being captured: 5 of 500 rows"
 
 
 def test_a_canary_is_no_part_of_its_stables_reference(engine: anya.Engine, tmp_path: Path) -> None:

@@ -99,6 +99,11 @@ def test_sampling_is_reproducible_and_outputs_are_all_counted(engine: anya.Engin
     assert 60 <= report.sampled_rows <= 140
     assert {f.n for f in report.features if f.role == "input"} == {report.sampled_rows}
     assert {f.n for f in report.features if f.role == "output"} == {400}
+    assert len(repr(report)) < 1000 and all(len(repr(feature)) < 1000 for feature in report.features)
+    said = f"of 400 rows the inputs of {report.sampled_rows} were looked at"
+    assert said in report.why
+    assert all(said in f.why and "sample_rate" in f.why for f in report.features if f.role == "input")
+    assert not any(said in f.why for f in report.features if f.role == "output")
 
 
 def test_the_same_numbers_give_the_same_sample(tmp_path: Path) -> None:

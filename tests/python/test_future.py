@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import sys
 import threading
 from collections.abc import Iterator
@@ -45,12 +47,28 @@ def test_a_result_that_is_not_there_yet(slow: anya.Engine) -> None:
         future = slow.submit("slow", slow_inputs())
         for ask in (future.result, future.exception):
             for timeout in (0, 0.001):
-                with pytest.raises(TimeoutError) as caught:
+                with pytest.raises(
+                    TimeoutError, match=rf"not there after {float(timeout)} s; the request goes on"
+                ) as caught:
                     ask(timeout)
                 assert not isinstance(caught.value, anya.AnyaError)
         assert not future.done()
         assert not future.cancelled()
     right(future.result(HUNG))
+
+
+def test_it_is_no_future_of_the_standard_library(slow: anya.Engine) -> None:
+    """asyncio.wrap_future, concurrent.futures.wait and await refuse it; a callback passes its outcome on to one."""
+    future = slow.submit("slow", slow_inputs())
+    assert not isinstance(future, concurrent.futures.Future)
+    assert not hasattr(future, "__await__")
+    with pytest.raises((AssertionError, TypeError)):
+        asyncio.wrap_future(future)  # type: ignore[type-var]
+    with pytest.raises(AttributeError):
+        concurrent.futures.wait([future])  # type: ignore[list-item]
+    made: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    future.add_done_callback(lambda done: made.set_result(done.result()))
+    right(made.result(HUNG))
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan")])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from models.make_models import MODELS
 from python.conftest import Load
-from python.support import HUNG, ONE, SPINS, busy, floats, slow_inputs, stats_of, until
+from python.support import HUNG, ONE, SPINS, busy, floats, said, slow_inputs, stats_of, until
 
 import anya_engine as anya
 
@@ -152,7 +152,7 @@ def test_log_records_are_data(engine: anya.Engine, caplog: pytest.LogCaptureFixt
             engine.load("m", MODELS["version_" + version](), version=version)
         engine.deploy("m", "2", anya.BlueGreen())
         engine.unload("m", "1")
-    told = [getattr(record, "anya", {}) for record in caplog.records if record.name == "anya_engine"]
+    told = [getattr(record, "anya", {}) for record in said(caplog) if record.name == "anya_engine"]
     assert [(each["event"], each["model"]) for each in told] == [
         *(("loaded", "m"), ("loaded", "m"), ("rollout", "m"), ("unloaded", "m")),
     ]

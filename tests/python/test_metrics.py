@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -91,6 +93,32 @@ def test_no_series_twice(used: anya.Engine) -> None:
     """A scrape holds every series once: Prometheus drops the whole scrape otherwise."""
     lines = [line.rsplit(" ", 1)[0] for line in used.metrics_text().decode().splitlines() if not line.startswith("#")]
     assert len(lines) == len(set(lines)) > 100
+
+
+def test_the_core_writes_its_text_without_the_gil(used: anya.Engine) -> None:
+    """Another thread runs Python meanwhile, though nobody is made to hand the GIL on."""
+    turns, over, interval = [0], threading.Event(), sys.getswitchinterval()
+    used_meanwhile = False
+
+    def count() -> None:
+        while not over.is_set():
+            turns[0] += 1
+            time.sleep(0)  # hands the GIL back
+
+    thread = threading.Thread(target=count)
+    sys.setswitchinterval(100)
+    try:
+        thread.start()
+        for _ in range(10_000):
+            before = turns[0]
+            _core.metrics_text([used._core], [], openmetrics=False)
+            if used_meanwhile := turns[0] > before:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+        over.set()
+        thread.join()
+    assert used_meanwhile
 
 
 def test_requests_count_in_their_role(engine: anya.Engine, load: Load) -> None:
@@ -293,37 +321,26 @@ def test_a_source_that_fails_is_visible(used: anya.Engine, caplog: pytest.LogCap
     assert caplog.text.count("metrics source=broken is missing: RuntimeError: the driver is gone") == 1
 
 
-def test_a_log_handler_that_blocks_holds_up_no_request(engine: anya.Engine, load: Load) -> None:
-    """While a handler keeps a rollout's thread, requests are answered and a scrape says that rollouts are missing."""
-    import logging
-
-    entered, leave = threading.Event(), threading.Event()
-
-    class Blocking(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "rollout" in record.getMessage() and threading.current_thread().name == "blocked":
-                entered.set()
-                leave.wait(HUNG)
-
+def test_a_scrape_does_not_wait_for_a_rollout(engine: anya.Engine, load: Load) -> None:
+    """While one is being changed for long, a scrape says that rollouts are missing and has everything else."""
     load("version_1", name="m", version="1")
-    load("version_2", name="m", version="2")
-    logger, handler = logging.getLogger("anya_engine"), Blocking()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    thread = threading.Thread(target=engine.deploy, args=("m", "2", anya.BlueGreen()), name="blocked")
+    begun, end = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with engine._deployments._changed:
+            begun.set()
+            assert end.wait(HUNG)
+
+    thread = threading.Thread(target=change)
+    thread.start()
     try:
-        thread.start()
-        assert entered.wait(HUNG)
-        assert engine.infer("m", floats(1, 1))
+        assert begun.wait(HUNG)
         found = scrape(engine)
         assert value(found, "anya_metrics_source_up", source="rollouts") == 0
-        assert requests(engine, "2", "stable") == 1
+        assert value(found, "anya_queue_depth", model="m", version="1") == 0
     finally:
-        leave.set()
+        end.set()
         thread.join(HUNG)
-        logger.removeHandler(handler)
-        logger.setLevel(level)
     assert value(scrape(engine), "anya_metrics_source_up", source="rollouts") == 1
 
 

@@ -166,7 +166,7 @@ def test_killed_while_telling_the_others(workers: Workers, group: Path, how: str
     team[0].do(f"deploy({STILL})")
     wait(team, state="progressing")
     team[0].do(f"{how}(1)")
-    team[0].tell("engine.pause('p')")
+    team[0].begin("engine.pause('p')")
     wait_for(lambda: not team[0].alive)
     wait(team[1:], state=then)
     team[1].do("engine.promote('p') and None")

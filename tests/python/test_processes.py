@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from python.support import assert_clean, run_python
 
@@ -162,3 +164,58 @@ def test_an_interrupt_ends_the_wait() -> None:
         """
     )
     assert_clean(done, "interrupted", "interrupted", "1", "0")
+
+
+#: An engine with a run that does not end, and a thread that presses Control-C whenever that is armed.
+PRESSED = """
+import atexit
+engine = anya.Engine()
+engine.load("slow", MODELS["slow"](), config=ONE)
+endless = engine.submit("slow", slow_inputs(spins=1 << 40))
+until(lambda: stats_of(engine, "slow").queue_depth == 0)
+armed = False
+def arm():
+    global armed
+    armed = True
+def once(*_):
+    global armed
+    if armed:
+        armed = False
+        raise KeyboardInterrupt
+def press():
+    while True:
+        if armed:
+            os.kill(os.getpid(), signal.SIGINT)
+        os.sched_yield()
+signal.signal(signal.SIGINT, once)
+threading.Thread(target=press, daemon=True).start()
+"""
+
+
+def test_an_interrupt_ends_the_wait_of_close() -> None:
+    """Control-C while close() drains raises KeyboardInterrupt; nothing new is taken, and close() again waits on."""
+    done = run_python(
+        PRESSED
+        + """
+try:
+    arm()
+    engine.close()
+except KeyboardInterrupt:
+    print("interrupted", endless.done())
+try:
+    engine.infer("slow", slow_inputs())
+except anya.Unavailable:
+    print("refused")
+endless.cancel()
+engine.close()
+print(stats_of(engine, "slow").ended["CANCELLED"], stats_of(engine, "slow").in_flight)
+"""
+    )
+    assert_clean(done, "interrupted", "False", "refused", "1", "0")
+
+
+def test_who_is_interrupted_at_the_end_too_has_left() -> None:
+    """Control-C in close(), and again in the draining at the interpreter's exit: the process ends, the run does not."""
+    done = run_python(PRESSED + "atexit.register(arm)\narm()\nengine.close()\n")
+    assert done.returncode == -signal.SIGINT, done
+    assert done.stderr.count("\nKeyboardInterrupt") == 2 and "Fatal" not in done.stderr, done.stderr

@@ -12,7 +12,7 @@ import pytest
 from models.awkward import POISON_ROWS, poison
 from models.make_models import MODELS
 from python.rollouts import LOST, X, asked
-from python.support import HUNG, stats_of, until
+from python.support import HUNG, said, stats_of, until
 
 import anya_engine as anya
 from anya_engine._recorded import read_recorded, recorded_path
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_recording_is_passed_over(
     source = put(tmp_path, "p", poison())
     recorded_path(str(source)).write_bytes(b"PK\x03\x04 not really")
     engine.load("p", source)
-    assert "no warm-up with recorded requests" in caplog.text
+    assert said(caplog) and "no warm-up with recorded requests" in caplog.text
 
 
 def test_a_recording_of_another_schema_is_passed_over(
@@ -93,7 +93,7 @@ def test_a_recording_of_another_schema_is_passed_over(
     engine.load("p", put(tmp_path, "p1", poison()))
     record(engine, "p", [rows(1)])
     engine.load("p", put(tmp_path, "p2", MODELS["tiny"]()))
-    assert "no warm-up with recorded requests" in caplog.text
+    assert said(caplog) and "no warm-up with recorded requests" in caplog.text
 
 
 def test_what_cannot_be_recorded(engine: anya.Engine, tmp_path: Path) -> None:
@@ -152,6 +152,30 @@ def test_a_switch_without_anything_to_compare_does_not_happen(engine: anya.Engin
     with pytest.raises(anya.ConfigError, match="only 0 of 5 requests"):
         engine.deploy("m", "2", anya.BlueGreen(compare=5, compare_timeout=0.01))
     assert engine.status("m").state == "idle"
+
+
+def test_a_switch_that_waits_for_requests_shows_what_it_does(engine: anya.Engine) -> None:
+    """While deploy(compare=…) waits the status is progressing, with the counts so far; a second deploy is refused."""
+    for number in (1, 2):
+        engine.load("m", MODELS["version_1"](), version=str(number))
+    policy = anya.BlueGreen(compare=3, compare_timeout=HUNG)
+    deploying = threading.Thread(target=engine.deploy, args=("m", "2", policy))
+    deploying.start()
+    until(lambda: engine.status("m").state == "progressing")
+    until(lambda: "m" in engine._models._taps)
+    status = engine.status("m")
+    assert (status.strategy, status.stable, status.candidate, status.weights) == ("blue-green", "1", "2", {"1": 100.0})
+    with pytest.raises(anya.ConfigError, match="is comparing version '2'"):
+        engine.deploy("m", "2", anya.Canary())
+    with pytest.raises(anya.ConfigError, match="still comparing"):
+        engine.promote("m")
+    asked(engine)
+    until(lambda: "1 live requests compared, 1 agree, 0 failed" in engine.status("m").why)
+    assert engine.status("m").shadow == anya.ShadowReport(compared=1, agreed=1, top1_agreed=1)
+    for _ in range(2):
+        asked(engine)
+    deploying.join(HUNG)
+    assert (engine.status("m").state, engine.status("m").stable) == ("promoted", "2")
 
 
 def test_closing_ends_a_comparison_that_waits(caplog: pytest.LogCaptureFixture) -> None:

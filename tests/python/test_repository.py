@@ -53,6 +53,8 @@ def test_a_repository_from_a_file(tmp_path: Path) -> None:
 
 def test_what_is_no_version_is_left_alone(tmp_path: Path) -> None:
     """Files, hidden and odd names, versions that are no numbers or empty are not loaded, and it is said why."""
+    tmp_path /= "a path that is as long as paths of models often are, longer than what a message shows of a value"
+    tmp_path.mkdir()
     put(tmp_path, 1)
     write(tmp_path / "README.md", data=b"text")
     write(tmp_path / "m" / "notes.txt", data=b"text")

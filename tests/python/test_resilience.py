@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from models.make_models import MODELS
 from python.failures import QUICK, X, failing_once
-from python.support import Ask, assert_at_rest, every_way, stats_of, until
+from python.support import Ask, assert_at_rest, every_way, said, stats_of, until
 
 import anya_engine as anya
 from anya_engine import testing
@@ -37,7 +37,7 @@ def records(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[dict
     with caplog.at_level(logging.INFO, "anya_engine"):
         yield lambda: [
             record.anya
-            for record in caplog.records
+            for record in said(caplog)
             if getattr(record, "anya", {"event": ""})["event"] in ("attempt", "circuit")
         ]
 

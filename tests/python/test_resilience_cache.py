@@ -105,7 +105,7 @@ def test_stale_answers_may_be_refused(engine: anya.Engine, tmp_path: Any, ask: A
         engine.record("m", 1000)
     if watched == "canary":
         load_versions(engine, 2)
-        engine.deploy("m", "2", anya.Canary(steps=(0.01,), control=True))
+        engine.deploy("m", "2", anya.Canary(steps=(0.01, 50), control=True))
     more: dict[str, Any] = {"version": "1"} if watched == "named" else {"key": 1}
     ask(engine, "m", ONE_ROW, **more)
     with testing.inject(engine, "m", error=anya.ExecutionError):

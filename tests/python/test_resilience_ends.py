@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -106,22 +105,3 @@ def test_what_waits_is_asked_again_as_it_was(
     else:
         answer = engine.infer("m", mine)
     np.testing.assert_array_equal(answer["y"], X + X)
-
-
-def test_a_logging_handler_that_fails_decides_nothing(
-    guarded: Callable[..., anya.Engine], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its exception stays in the log's call."""
-
-    class Broken(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise ZeroDivisionError(record)
-
-    engine = guarded(retry=QUICK)
-    failing_once(engine, monkeypatch)
-    handler = Broken()
-    logging.getLogger("anya_engine").addHandler(handler)
-    try:
-        np.testing.assert_array_equal(engine.infer("m", X)["y"], X + X)
-    finally:
-        logging.getLogger("anya_engine").removeHandler(handler)

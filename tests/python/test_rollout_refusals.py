@@ -102,6 +102,8 @@ def test_closing_in_mid_rollout_is_quick_and_clean() -> None:
         ({"steps": (0,)}, "steps"),
         ({"steps": (100,)}, "steps"),
         ({"steps": "10"}, "steps"),
+        ({"steps": (0.05,)}, "steps"),
+        ({"steps": (0.05, 0.25, 1)}, "steps"),
         ({"metrics": ()}, "metrics"),
         ({"metrics": ("errors", "errors")}, "metrics"),
         ({"metrics": tuple("abcde")}, "metrics"),
@@ -117,6 +119,14 @@ def test_a_policy_that_cannot_be_is_refused(values: dict[str, Any], field: str) 
     with pytest.raises(anya.ConfigError) as caught:
         anya.Canary(**values)
     assert caught.value.field == field
+
+
+def test_steps_that_read_like_shares_say_what_they_would_be_in_percent() -> None:
+    """0.05 is no 5 %: the message has the numbers to write; a start below one percent is taken where more follows."""
+    with pytest.raises(anya.ConfigError, match=r"as percent: 5, 25\)"):
+        anya.Canary(steps=(0.05, 0.25, 1))
+    assert anya.Canary(steps=(0.1, 1, 10)).steps == (0.1, 1, 10)
+    assert anya.Canary(steps=(1,)).steps == (1,)
 
 
 def test_policies_are_read_from_plain_values() -> None:

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 from python.rollouts import LOST, QUICK, X, ask_poison, asked, load_versions, work_until
-from python.support import HUNG, until
+from python.support import HUNG, said, until
 
 import anya_engine as anya
 
@@ -108,7 +108,7 @@ def test_a_good_canary_is_promoted_with_nobody_polling(engine: anya.Engine, capl
     status = engine.status("m")
     assert (status.state, status.stable, status.weights) == ("promoted", "2", {"2": 100.0})
     assert [event.move for event in status.events] == ["start", "advance", "promote"]
-    assert sum("rollout model=m" in line for line in caplog.messages) == 3
+    assert sum("rollout model=m" in record.getMessage() for record in said(caplog)) == 3
     assert asked(engine) == 2
     assert engine.rollback("m").stable == "1"
 

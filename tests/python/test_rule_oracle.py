@@ -55,7 +55,8 @@ def verdict(rule: anya.InputRule, x: Any) -> Verdict:
             flat[~finite] = rule.replace_with
     for name, is_outside in (("min", np.less), ("max", np.greater)):
         if bounds[name] is not None:
-            outside = is_outside(flat, bounds[name])  # NaN never is
+            with np.errstate(invalid="ignore"):  # NaN never is, which some types warn of
+                outside = is_outside(flat, bounds[name])
             if rule.on_range == "clip":
                 flat[outside] = bounds[name]
             else:

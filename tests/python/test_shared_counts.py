@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 from models.make_models import MODELS
 from prometheus_client.parser import text_string_to_metric_families
-from python.support import HUNG, floats, run_python
+from python.support import HUNG, Worker, floats, run_python
 
 import anya_engine as anya
 from anya_engine import _core, _shared_counts
 from anya_engine._shared_counts import SharedCounts, totals_in
 
+#: An engine of its own, which answers so many requests.
 WORKER = """
 import sys, numpy as np, anya_engine as anya
 engine = anya.Engine(anya.EngineConfig(metrics_directory=sys.argv[1]))
@@ -29,30 +31,6 @@ for line in sys.stdin:
         engine.infer("m", np.ones((2, 3), np.float32))
     print("done", flush=True)
 """
-
-
-class Worker:
-    """A process with an engine of its own."""
-
-    def __init__(self, folder: Path, model: Path, version: str = "1") -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(folder), str(model), version],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, count: int) -> None:
-        """Let it answer so many requests."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(f"{count}\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n"
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-        self.process.communicate(timeout=HUNG)
 
 
 @pytest.fixture
@@ -93,9 +71,9 @@ def scraped(engine: anya.Engine) -> dict[str, float]:
 def test_workers_are_summed_and_the_dead_stay(shared: anya.Engine, folder: Path, model: Path) -> None:
     """Any process answers for all; a killed worker's counts stay, its gauges go; a new one adds to them."""
     shared.infer("m", floats(2, 3))
-    workers = [Worker(folder, model) for _ in range(2)]
+    workers = [Worker("-c", WORKER, folder, model, "1") for _ in range(2)]
     for worker, count in zip(workers, (10, 5), strict=True):
-        worker.ask(count)
+        assert worker.ask(count) == "done\n"
     together = scraped(shared)
     assert together["anya_requests_total"] == together["anya_request_duration_seconds_count"] == 16
     assert together["anya_batch_size_sum"] == 32
@@ -106,16 +84,16 @@ def test_workers_are_summed_and_the_dead_stay(shared: anya.Engine, folder: Path,
     assert alone["anya_requests_total"] == 16
     assert alone["anya_workers"] == shared.models()[0].instances
     assert alone["anya_inflight_requests"] == alone["anya_queue_depth"] == alone["anya_workers_busy"] == 0
-    late = Worker(folder, model)
-    late.ask(4)
+    late = Worker("-c", WORKER, folder, model, "1")
+    assert late.ask(4) == "done\n"
     assert scraped(shared)["anya_requests_total"] == 20
     late.kill()
 
 
 def test_a_version_is_shown_while_somebody_has_it(shared: anya.Engine, folder: Path, model: Path) -> None:
     """A version that lives in another process alone is in this one's scrape; with its last holder it leaves."""
-    worker = Worker(folder, model, "7")
-    worker.ask(3)
+    worker = Worker("-c", WORKER, folder, model, "7")
+    assert worker.ask(3) == "done\n"
     assert b'version="7"' in shared.metrics_text()
     worker.kill()
     assert b'version="7"' not in shared.metrics_text().replace(b"anya_build_info", b"")
@@ -166,6 +144,29 @@ def test_a_fold_that_died_half_way_counts_nothing_twice(folder: Path, monkeypatc
     (total,) = totals_in(str(folder))
     assert total.accepted == 36
     assert len(list(folder.glob("*.counts"))) == 1
+
+
+def test_versions_that_nobody_has_are_forgotten(folder: Path) -> None:
+    """The sum of a version goes a day after the last worker that had it, and not while one has it."""
+    counts = SharedCounts(str(folder))
+
+    def one(version: str) -> int:
+        number, memory = counts.new()
+        facts = {"name": "m", "instances": 1, "max_queue_size": 8, "memory": 5, "classes": None}
+        counts.describe(memory, {**facts, "version": version})
+        return number
+
+    one("kept")
+    for version in ("kept", "gone", "fresh"):
+        counts.forget(one(version))
+    _shared_counts._fold(folder)
+    names = {json.loads(path.read_bytes()[:4096].rstrip(b"\0"))["version"]: path for path in folder.glob("*.sum")}
+    assert names.keys() == {"kept", "gone", "fresh"}
+    for version in ("kept", "gone"):
+        os.utime(names[version], (1.0, 1.0))
+    _shared_counts._fold(folder)
+    assert {version for version, path in names.items() if path.exists()} == {"kept", "fresh"}
+    counts.close()
 
 
 def test_what_is_not_ready_or_foreign_is_left_out(shared: anya.Engine, folder: Path) -> None:

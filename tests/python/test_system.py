@@ -97,7 +97,7 @@ def test_a_machine_without_gpus_says_nothing() -> None:
 def test_the_loss_of_a_gpu_is_visible_in_a_scrape(engine: anya.Engine, caplog: pytest.LogCaptureFixture) -> None:
     """The source goes down, a log record says why, and requests and other metrics do not notice."""
     nvml = FakeNvml()
-    engine._metrics._sources["nvml"] = Gpus(lambda: nvml).families
+    engine._metrics._local["nvml"] = Gpus(lambda: nvml).families
     assert 'anya_gpu_memory_used_bytes{gpu="1"} 1001' in engine.metrics_text().decode()
     nvml.gone = True
     text = engine.metrics_text().decode()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
-from python.support import until
+from python.support import said, until
 from python.trust_support import (
     SIGNATURE,
     believing,
@@ -30,7 +30,7 @@ OFF = anya.TrustConfig(mode="off")
 
 def audited(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the audit log says."""
-    return [record.getMessage() for record in caplog.records if record.name == "anya_engine.audit"]
+    return [record.getMessage() for record in said(caplog) if record.name == "anya_engine.audit"]
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,14 @@ def test_without_a_policy_a_load_works_and_leaves_one_record(
     assert "unsigned" in record and info.digest in record and "model='m' version='1'" in record
     engine.load("quiet", tmp_path / "m", config=anya.ModelConfig(trust=OFF))
     assert len(audited(caplog)) == 1
+    assert verdicts(engine) == {"UNVERIFIED": 1}
     assert engine.models()[1].trust == "off"
 
 
 def test_every_decision_is_written_down_without_paths(
     engine: anya.Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Model, verdict, mode, digest and key, once for each load, good or bad."""
+    """Model, verdict, mode, digest and key, once for each load, good or bad; the metric counts the same."""
     caplog.set_level(logging.INFO)
     folder = folder_of(tmp_path)
     with pytest.raises(anya.SignatureMissing):
@@ -95,6 +96,13 @@ def test_every_decision_is_written_down_without_paths(
         f"model='again' version='1' verdict=UNSIGNED_FILE mode=signature digest={digest} key={key}",
     ]
     assert not any(str(tmp_path) in line for line in audited(caplog))
+    assert verdicts(engine) == {"SIGNATURE_MISSING": 1, "OK": 1, "UNSIGNED_FILE": 1}
+
+
+def verdicts(engine: anya.Engine) -> dict[str, float]:
+    """What `anya_trust_verdicts_total` says."""
+    (found,) = (family for family in engine._metrics.families() if family.name == "anya_trust_verdicts")
+    return {labels[0]: count for labels, count in found.samples}
 
 
 def test_an_engines_policy_holds_for_every_model_that_has_none(tmp_path: Path) -> None:
@@ -156,7 +164,7 @@ def test_what_is_deprecated_runs_with_a_warning(
     """The audit log says DEPRECATED, as a warning."""
     folder = signed(folder_of(tmp_path))
     load(engine, folder, believing(registry_of(tmp_path, folder, status="deprecated")))
-    assert [record.levelname for record in caplog.records if "DEPRECATED" in record.getMessage()] == ["WARNING"]
+    assert [record.levelname for record in said(caplog) if "DEPRECATED" in record.getMessage()] == ["WARNING"]
 
 
 def test_the_registry_decides_without_a_signature_when_it_is_asked_alone(engine: anya.Engine, tmp_path: Path) -> None:
@@ -197,6 +205,7 @@ def test_the_engine_looks_at_the_registry_by_itself(tmp_path: Path) -> None:
             engine.infer("m", x)
         until(lambda: [model.version for model in engine.models()] == ["1"], "the warm version to go")
         assert "REVOKED" in engine.health().models["m"].reason
+        assert verdicts(engine) == {"OK": 2, "REVOKED": 2}
 
 
 def test_a_registry_that_is_not_to_be_believed_revokes_nothing(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from models.make_models import MODELS
 from python.plan_support import config, held, put, repository, who, write
-from python.support import assert_clean, run_python, until
+from python.support import assert_clean, run_python, said, until
 
 import anya_engine as anya
 from anya_engine._watch import Watch
@@ -32,7 +32,7 @@ def watch_of(engine: anya.Engine, file: Path | None = None) -> Watch:
 
 def warnings(caplog: Log) -> list[str]:
     """What was logged as a warning."""
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    return [record.getMessage() for record in said(caplog) if record.levelno >= logging.WARNING]
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_trouble_of_any_kind_is_survived(served: Served, caplog: Log) -> None:
 
     watch._read = once
     assert watch.step() is None
-    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+    assert [record.exc_info[0] for record in said(caplog) if record.exc_info] == [ZeroDivisionError]
     put(root, 2)
     watch.step()
     watch.step()
@@ -361,14 +361,14 @@ def test_a_process_ends_while_it_is_watched() -> None:
     done = run_python(
         """
         import pathlib, tempfile
+        from python.plan_support import put
         root = pathlib.Path(tempfile.mkdtemp())
-        (root / "m" / "1").mkdir(parents=True)
-        (root / "m" / "1" / "model.onnx").write_bytes(MODELS["version_1"]())
+        put(root, 1)
         engine = anya.Engine(anya.EngineConfig(repository=anya.RepositoryConfig(path=root)))
         engine.watch(interval=0.001)
         for version in range(2, 40):
-            (root / "m" / str(version)).mkdir()
-            (root / "m" / str(version) / "model.onnx").write_bytes(MODELS["version_2"]())
+            put(root / ".staging", version, number=2)
+            (root / ".staging" / "m" / str(version)).rename(root / "m" / str(version))
             until(lambda: engine.infer("m", floats(1, 1))["version"][0] == 2)
         print("ended")
         """

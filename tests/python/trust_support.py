@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import functools
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,7 @@ Statement = dict[str, Any]
 def keys() -> Path:
     """A folder of keys: release, other, root, root2; made once."""
     folder = Path(tempfile.mkdtemp(prefix="anya-keys-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ("release", "other", "root", "root2"):
         _signing.generate_key(str(folder / name))
     _signing.generate_key(str(folder / "p384"), curve="P-384")

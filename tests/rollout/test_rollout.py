@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from anya_engine._judge import Block, Cell
@@ -26,7 +28,7 @@ def test_a_step_waits_for_time_requests_and_evidence_and_says_so() -> None:
     canary = rollout(min_duration=3.0, min_requests=500)
     assert canary.tick(1.0, good(100)) is None
     assert canary.why == (
-        "step 1 of 2 at 10 %: waits for 1 of 3 s; 100 of 500 requests; errors: evidence that all is well, 0.8 of 3.0"
+        "step 1 of 2 at 10 %: waits for 1 of 3 s; 100 of 500 requests; errors: evidence in favour 2.13 of 20"
     )
     assert canary.tick(2.0, good(500)) is None
     assert canary.why == "step 1 of 2 at 10 %: waits for 2 of 3 s"
@@ -54,8 +56,20 @@ def test_an_accusation_has_the_counts() -> None:
     moved = canary.tick(1.0, Block(answers=cell, errors=cell))
     assert moved is not None and moved.move == "rollback"
     assert moved.why.startswith("step 1 of 2 at 10 %: errors: 8 of 10 new against 0 of 90 old; evidence ")
+    assert moved.why.endswith(f"evidence against it {math.exp(canary.judge.log_e_of('errors')):.3g}; 100 is enough")
     assert (canary.state, canary.weight, canary.verdict) == ("rolled_back", 0.0, "failed")
     assert canary.tick(2.0, good(10)) is None
+
+
+def test_an_accusation_tells_the_mean_from_the_metrics() -> None:
+    """What is compared with 1 / alpha is the mean over the metrics; each of them is beside it, as the status has it."""
+    canary = rollout(metrics=("errors", "clicks"))
+    cell = Cell(10, 8, 90, 0)
+    moved = canary.tick(1.0, Block(answers=cell, errors=cell, own={"clicks": Cell(10, 0, 90, 0)}))
+    assert moved is not None
+    errors, clicks = (math.exp(canary.judge.log_e_of(metric)) for metric in ("errors", "clicks"))
+    mean = (errors + clicks) / 2
+    assert f"evidence against it {mean:.3g}, the mean of errors {errors:.3g}, clicks {clicks:.3g}; " in moved.why
 
 
 def test_after_a_pause_a_step_begins_anew_with_its_evidence() -> None:

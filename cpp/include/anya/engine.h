@@ -52,6 +52,9 @@ class Engine {
   void unload(const std::shared_ptr<Model>& model);
   // Drains everything, refuses what comes after. Idempotent. Blocks.
   void close() noexcept;
+  // Likewise, but waits until then at most (on the engine's clock). True: all has ended, and close() will not wait for
+  // it. For who must look up from waiting now and then.
+  [[nodiscard]] bool drain(Nanos until) noexcept;
 
   // Of every loaded version, in the order of loading.
   [[nodiscard]] std::vector<ModelStats> stats() const;

@@ -25,6 +25,7 @@ struct ModelInfo {
   std::string digest;        // SHA-256 of what was parsed, hex
   std::string signer;        // the id of the key that signed it; "" where no signature was verified
   std::string quantization;  // by its operators: "dynamic", "static" or "none"
+  std::vector<std::pair<std::string, std::string>> operator_libraries;  // name, and digest as a registry knows it
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> providers;  // in force
@@ -107,7 +108,7 @@ class Model {
   // `watch_deadlines`: the engine ends them at their deadline; otherwise the submitter, who waits, does.
   std::size_t enqueue(std::span<Request*> requests, bool watch_deadlines, Status& refusal) noexcept;
   // Ends a request that was accepted with this outcome, unless it has one. True if this call decided it.
-  bool conclude(Request& request, ErrorCode code, Reason reason) noexcept;
+  bool conclude(Request& request, ErrorCode code, Reason reason) const noexcept;
 
   // A refusal that was found outside admit (an unknown name, a wrong kind of object): counts it.
   void count_refusal(ErrorCode code) noexcept;
@@ -143,6 +144,8 @@ class Model {
 
   // Drains: blocks until all that was accepted has ended. Idempotent. For Engine.
   void close() noexcept;
+  // The same with an end to the waiting, on the engine's clock. True: all has ended; close() will not wait for it.
+  [[nodiscard]] bool drain(Nanos until) noexcept;
 
  private:
   std::unique_ptr<Impl> impl_;

@@ -87,6 +87,12 @@ struct ProviderOptions {
   std::vector<std::pair<std::string, std::string>> options;  // ONNX Runtime's own keys
 };
 
+// A library of operators as ONNX Runtime opens it; `name` for messages.
+struct OperatorLibraryPath {
+  std::string name;
+  std::string path;
+};
+
 struct SessionOptions {
   std::vector<ProviderOptions> providers = {{}};
   int intra_op_num_threads = 1;
@@ -98,6 +104,7 @@ struct SessionOptions {
   bool enable_mem_pattern = true;
   bool enable_cpu_mem_arena = true;
   std::vector<std::pair<std::string, std::string>> config_entries;  // ONNX Runtime's session.* keys, passed as they are
+  std::vector<OperatorLibraryPath> operator_libraries;              // verified ones: a load fills it, whatever is here
 };
 
 // What a model may consist of, held against its bytes before ONNX Runtime sees them.
@@ -111,6 +118,8 @@ struct ContentLimits {
                                       "com.microsoft"};
   // Nothing but these operators, "Relu" or "com.microsoft.Gelu"; none: all of the domains.
   std::vector<std::string> operators;
+  // Libraries that bring operators: absolute path, and SHA-256 in lower-case hex.
+  std::vector<std::pair<std::string, std::string>> custom_op_libraries;
 };
 
 // The response cache of one loaded version.

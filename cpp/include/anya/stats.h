@@ -161,6 +161,9 @@ struct ModelStats {
 // instances by the counts. `classes` null: predictions are not looked at. Throws Error(kConfigError): it is too small.
 ModelStats stats_in(std::span<const std::byte> memory, const std::vector<std::string>* classes);
 
+// Adds a histogram of the same edges; one without edges is of nothing. Exemplars of both stay.
+void add(HistogramSnapshot& sum, const HistogramSnapshot& more);
+
 // Adds the counts and gauges of `more` to those of `sum`; name, version, run_times and tensors stay as they are.
 void add(ModelStats& sum, const ModelStats& more);
 

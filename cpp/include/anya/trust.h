@@ -75,8 +75,8 @@ class Trust {
 
 // ---- what makes them
 
-// Writes a new private key, and beside it its public half as `path` + ".pub", both readable by their owner alone.
-// Refuses to write over either. Gives the key's id. Throws kConfigError, kModelLoadError.
+// Writes a new private key, and beside it its public half as `path` + ".pub", both readable by their owner alone: to
+// hand a key out is a decision. Refuses to write over either. Gives the key's id. Throws kConfigError.
 std::string generate_key(const std::string& path, const std::string& curve, const std::string& password);
 // The ids of public keys.
 std::vector<std::string> key_ids(const std::vector<std::string>& paths);
@@ -107,6 +107,8 @@ struct ModelIdentity {
 };
 // Reads and walks a model, as a load would. Throws as a load does.
 ModelIdentity identify_model(const std::string& path);
+// The same of a library of operators, by its absolute path.
+ModelIdentity identify_operator_library(const std::string& path);
 
 struct PrivateKeyFile {
   std::string path;
@@ -123,7 +125,7 @@ std::pair<std::string, std::vector<std::string>> open_registry(std::string_view 
 // The same registry with more signatures.
 std::string add_signatures(std::string_view text, const std::vector<PrivateKeyFile>& keys);
 
-// Writes in one step: at any moment the old file or the new one is whole.
+// Writes in one step: at any moment the old file or the new one is whole. Throws kConfigError.
 void write_file(const std::string& path, std::string_view content, unsigned mode);
 
 }  // namespace anya

@@ -13,7 +13,7 @@ inline float from_bfloat16(std::uint16_t bits) noexcept {
 }
 // Rounds towards zero; NaN stays NaN.
 inline std::uint16_t to_bfloat16(float value) noexcept {
-  const std::uint16_t bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+  const auto bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
   return value == value ? bits : std::uint16_t{0x7FC0};
 }
 

@@ -15,6 +15,7 @@ namespace {
 std::string duration(std::int64_t nanos) {
   char text[48];
   const auto value = static_cast<double>(nanos);
+  if (nanos == 0) return "0 s";
   if (nanos >= 1'000'000'000) {
     std::snprintf(text, sizeof text, "%.3f s", value / 1e9);
   } else if (nanos >= 1'000'000) {

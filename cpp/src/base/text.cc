@@ -37,15 +37,24 @@ bool is_utf8(std::string_view text) noexcept {
 std::string quoted(std::string_view text, std::size_t max_bytes) {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string out = "'";
-  for (const char c : text.substr(0, max_bytes)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7F && c != '\'' && c != '\\') {
-      out += c;
-    } else {
-      out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
+  const auto show = [&out](std::string_view part) {
+    for (const char c : part) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (byte >= 0x20 && byte < 0x7F && c != '\'' && c != '\\') {
+        out += c;
+      } else {
+        out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
+      }
     }
+  };
+  if (text.size() <= max_bytes) {
+    show(text);
+  } else {
+    show(text.substr(0, max_bytes - max_bytes / 2));
+    out += "...";
+    show(text.substr(text.size() - max_bytes / 2));
   }
-  return out + (text.size() > max_bytes ? "...'" : "'");
+  return out + "'";
 }
 
 std::string errno_text(int error) {

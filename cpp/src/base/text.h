@@ -12,8 +12,8 @@ namespace anya {
 // Strict: no overlong forms, no surrogates, nothing above U+10FFFF.
 bool is_utf8(std::string_view text) noexcept;
 
-// 'text' in quotes, cut at `max_bytes`; what is not printable ASCII is shown as \xNN, so that a name in a message can
-// neither forge a log line nor break a decoder.
+// 'text' in quotes; of more than `max_bytes` its beginning and its end, where a path says the most. What is not
+// printable ASCII is shown as \xNN, so that a name in a message can neither forge a log line nor break a decoder.
 std::string quoted(std::string_view text, std::size_t max_bytes = 120);
 
 // What the system calls an errno.

@@ -200,7 +200,7 @@ std::int64_t BatchFormer::in_half_its_time(const Request& first, const RowCosts*
 void BatchFormer::shorten(const Request& first, const RowCosts& costs, Filling& filling) const noexcept {
   if (!limits_.batchable || first.deadline >= filling.in_time) return;
   const auto goes_after = [&first](const Bucket& bucket) { return bucket.level > first.level; };
-  if (std::none_of(buckets_.begin(), buckets_.end(), goes_after)) return;
+  if (std::ranges::none_of(buckets_, goes_after)) return;
   for (std::int64_t rows = filling.share / 2; rows >= rows_of(first); rows /= 2) {
     const Nanos in_time = filling.now + with_room(costs.at_least(rows));
     if (first.deadline < in_time) continue;

@@ -53,7 +53,7 @@ class BatchFormer {
     const CostModel* cost = nullptr;  // what is known of run times; null: nothing
     Nanos per_run = 0;                // what handing out a batch costs besides its run
     Nanos hop = 0;                    // a run shorter than this is better run here than shared with another instance
-    std::uint64_t turn = 0;           // counts the polls: some are used to learn what other sizes cost
+    std::uint64_t turn = 0;           // counts the batches: some are used to learn what other sizes cost
     bool freed = false;               // the asking one has just finished a run
   };
   // Moves the next batch into `batch`, and requests found ended or expired on the way into `dead` (both are appended
@@ -84,7 +84,7 @@ class BatchFormer {
 
   Bucket& bucket_for(const Request& request);
   std::size_t next_bucket(bool* passes_over, bool* aged) const noexcept;
-  std::size_t next_sharer(const Request& first) const noexcept;
+  [[nodiscard]] std::size_t next_sharer(const Request& first) const noexcept;
   [[nodiscard]] std::int64_t waiting_rows(const Request& first) const noexcept;
   Request* pop(std::size_t at) noexcept;
   // False: the batch is full.

@@ -129,7 +129,7 @@ void Batcher::run_at_once(std::span<Request* const> requests, DeadlineTimer* tim
 
 std::size_t Batcher::enqueue(std::span<Request*> requests) noexcept {
   const auto joins = [this](Request* request) { return door_.join(*request); };
-  const auto unfit = std::stable_partition(requests.begin(), requests.end(), joins);  // as a rule there is none
+  const auto unfit = std::ranges::stable_partition(requests, joins).begin();  // as a rule there is none
   const auto fit = static_cast<std::uint32_t>(unfit - requests.begin());
   const std::uint32_t booked = book(requests.first(fit));
   if (booked < fit) {
@@ -260,13 +260,14 @@ bool Batcher::next_batch(Instance& instance, bool freed) noexcept {
       instances.cost = &cost_;
       instances.per_run = kPerRun;
       instances.hop = kHop;
-      instances.turn = polls_++;
+      instances.turn = batches_;
       instances.freed = freed;
       const Nanos now = clock_.now();
       again = former_.poll(now, instances, instance.batch, instance.dead);
       running_rows_.fetch_add(rows_of(instance.batch), std::memory_order_relaxed);
       left = former_.size();
       if (!instance.batch.empty()) {
+        ++batches_;
         const Dispatch why = former_.dispatch();
         counters_->dispatched(why == Dispatch::kIdle && lingered ? Dispatch::kDelay : why);
         watch_delay(instance.batch, left, now);
@@ -332,19 +333,24 @@ void Batcher::drop_dead(Instance& instance) noexcept {
   signal_all(instance);
 }
 
-void Batcher::close() noexcept {
-  MutexLock lock(closing_);
+bool Batcher::drain(Nanos until) noexcept {
   gate_.close();
   for (;;) {
     const EventCount::Key key = drained_.prepare_wait();
     const Gate::View now = gate_.view();
-    if (now.waiting() == 0 && now.free() == static_cast<std::uint32_t>(setup_.instances)) {
+    const bool is_drained = now.waiting() == 0 && now.free() == static_cast<std::uint32_t>(setup_.instances);
+    if (is_drained || clock_.now() >= until) {
       drained_.cancel_wait();
-      break;
+      return is_drained;
     }
     wake_.notify_all();
-    drained_.wait(key);
+    drained_.wait(key, until);
   }
+}
+
+void Batcher::close() noexcept {
+  MutexLock lock(closing_);
+  static_cast<void>(drain(kNever));
   // Whoever decided an outcome a moment ago may still be about to count it: a few instructions.
   while (counters_->in_flight() != 0) std::this_thread::yield();
   stopping_.store(true, std::memory_order_seq_cst);

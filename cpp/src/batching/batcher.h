@@ -99,6 +99,8 @@ class Batcher {
 
   // Refuses what comes from now on, and blocks until all that was accepted has ended and the threads have stopped.
   void close() noexcept;
+  // Refuses what comes from now on, and blocks until all that was accepted has ended, or until then. True: it has.
+  [[nodiscard]] bool drain(Nanos until) noexcept;
 
   // It has begun: what comes now is refused.
   [[nodiscard]] bool closed() const noexcept { return gate_.view().closed(); }
@@ -153,7 +155,7 @@ class Batcher {
   static void trace(const Request& request) noexcept;
   static void tally(const Request& request, ErrorCode code) noexcept;
   Gate::View give_back(std::size_t slot) noexcept;
-  bool is_short(std::span<Request* const> requests) const noexcept;
+  [[nodiscard]] bool is_short(std::span<Request* const> requests) const noexcept;
   void run_at_once(std::span<Request* const> requests, DeadlineTimer* timer) noexcept;
   void learn(Nanos duration) noexcept;
   static CompletionQueue* settle(Request& request, Status status, Nanos started_at, Nanos ended_at,
@@ -189,7 +191,7 @@ class Batcher {
   Mutex closing_;  // one closer at a time
   Mutex scheduling_;
   BatchFormer former_ GUARDED_BY(scheduling_);
-  std::uint64_t polls_ GUARDED_BY(scheduling_) = 0;
+  std::uint64_t batches_ GUARDED_BY(scheduling_) = 0;
   QueueDelay delay_ GUARDED_BY(scheduling_);
 
   // Last member: joined before anything above it is destroyed.

@@ -27,7 +27,7 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   const Nanos started_at = clock_.now();
   const std::int64_t rows = rows_of(requests);
   counters_->began();
-  Status status = run_session(instance, requests);
+  const Status status = run_session(instance, requests);
   counters_->ran(rows);
   if (stop == Stop::kWhenDead && instance.watch.end()) {
     counters_->terminated();  // all of them have their outcomes
@@ -57,11 +57,7 @@ void Batcher::run(Instance& instance, std::span<Request* const> requests, Stop s
   DriftMonitor* const drift = status.ok() ? drift_.load(std::memory_order_acquire) : nullptr;
   const bool is_lent = drift != nullptr && requests.size() == 1 && !instance.in_place;
   if (is_lent) keep_for_drift(*drift, instance, *requests.front(), ended_at - started_at);
-  if (status.ok() && setup_.observer != nullptr) {
-    for (const Request* request : requests) {
-      if (!request->is_claimed()) setup_.observer->answered(*request, *counters_);
-    }
-  }
+  if (status.ok() && setup_.observer != nullptr) setup_.observer->answered(requests, *counters_);
   for (Request* request : requests) finish(instance, *request, status, started_at, ended_at, rows);
   if (drift != nullptr) {
     if (!instance.in_place) signal_all(instance);  // those who wait come first
@@ -221,8 +217,8 @@ bool Batcher::conclude(Request& request, std::shared_ptr<const CachedAnswer> ans
 }
 
 void Batcher::signal_all(Instance& instance) noexcept {
-  std::sort(instance.signals.begin(), instance.signals.end());
-  const auto last = std::unique(instance.signals.begin(), instance.signals.end());
+  std::ranges::sort(instance.signals);
+  const auto last = std::ranges::unique(instance.signals).begin();
   for (auto it = instance.signals.begin(); it != last; ++it) (*it)->signal();
   instance.signals.clear();
 }

@@ -68,7 +68,7 @@ void DeadlineTimer::take_arrivals() {
     } else {
       weight_ += weight(*request);
       heap_.push_back(request);
-      std::push_heap(heap_.begin(), heap_.end(), later);
+      std::ranges::push_heap(heap_, later);
     }
     request = next;
   }
@@ -77,13 +77,13 @@ void DeadlineTimer::take_arrivals() {
 // Most requests end long before their deadline; without this the heap would hold a deadline's worth of finished ones.
 void DeadlineTimer::forget_ended() {
   if (weight_ < std::max(forget_at_, kSmall)) return;
-  const auto ended = std::partition(heap_.begin(), heap_.end(), [](const Request* r) { return !r->ended(); });
+  const auto ended = std::ranges::partition(heap_, [](const Request* r) { return !r->ended(); }).begin();
   for (auto it = ended; it != heap_.end(); ++it) {
     weight_ -= weight(**it);
     (*it)->release();
   }
   heap_.erase(ended, heap_.end());
-  std::make_heap(heap_.begin(), heap_.end(), later);
+  std::ranges::make_heap(heap_, later);
   forget_at_ = weight_ * 2;
 }
 
@@ -94,14 +94,14 @@ void DeadlineTimer::work() noexcept {
     forget_ended();
     const Nanos now = clock_.now();
     while (!heap_.empty() && heap_.front()->watched_until <= now) {
-      std::pop_heap(heap_.begin(), heap_.end(), later);
+      std::ranges::pop_heap(heap_, later);
       Request* const request = heap_.back();
       heap_.pop_back();
       expire_(*request);
       if (request->deadline != kNever && request->deadline > now && !request->ended()) {
         request->watched_until = request->deadline;  // only its time in the queue is over, and it has left that
         heap_.push_back(request);
-        std::push_heap(heap_.begin(), heap_.end(), later);
+        std::ranges::push_heap(heap_, later);
         continue;
       }
       weight_ -= weight(*request);

@@ -35,7 +35,7 @@ CachedAnswer::CachedAnswer(std::span<const OutputBuffer> outputs) {
         const std::string_view given = strings_of(output)[i];
         if (!given.empty()) std::memcpy(text, given.data(), given.size());
         const std::string_view kept(reinterpret_cast<const char*>(text), given.size());
-        std::memcpy(at + i * sizeof(kept), &kept, sizeof(kept));
+        std::memcpy(at + i * sizeof(std::string_view), &kept, sizeof(std::string_view));
         text += given.size();
       }
     } else if (output.bytes > 0) {

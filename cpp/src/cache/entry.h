@@ -52,8 +52,8 @@ class EntryList {
   }
   void remove(Entry& entry) noexcept {
     const Entry::Link link = entry.*kLink;
-    (link.before == nullptr ? front_ : (link.before->*kLink).after) = link.after;
-    (link.after == nullptr ? back_ : (link.after->*kLink).before) = link.before;
+    (front_ == &entry ? front_ : (link.before->*kLink).after) = link.after;
+    (back_ == &entry ? back_ : (link.after->*kLink).before) = link.before;
     bytes_ -= entry.bytes;
   }
 

@@ -70,7 +70,7 @@ class IndexHash {
 
   std::uint64_t block(const std::byte* at, std::uint64_t state) const noexcept {
     const Sums sum = sums(at);
-    std::array<std::uint64_t, 4> half;
+    std::array<std::uint64_t, 4> half{};
     for (std::size_t i = 0; i < 4; ++i)
       half[i] = fold_multiply(sum[i * 2] ^ keys_[12 + i], sum[i * 2 + 1] ^ keys_[6 + i]);
     return fold_multiply(state ^ half[0] ^ half[1], half[2] ^ half[3] ^ keys_[5]);

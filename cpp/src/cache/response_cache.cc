@@ -6,6 +6,8 @@
 #include <thread>
 #include <utility>
 
+#include <malloc.h>
+
 #include "anya/cache.h"
 #include "anya/status.h"
 #include "base/hash.h"
@@ -21,6 +23,9 @@ using cache::Entry;
 using cache::ReaderSlots;
 
 namespace {
+
+// The system is told of memory that a cache of this size gave back; it takes milliseconds.
+constexpr std::uint64_t kWorthTrimming = std::uint64_t{8} << 20;
 
 constexpr auto kAgeNanos = [] {
   std::array<std::uint64_t, kAgeEdges.size()> nanos{};
@@ -64,7 +69,7 @@ struct ResponseCache::Impl {
   Found find_by_sketch(CacheQuestion& question, const Terms& terms, Into into) noexcept;
   Found give(ReaderSlots::Slot& slot, Entry& entry, const Terms& terms, Into into) const noexcept;
   static std::atomic<std::uint64_t>& counter_of(ReaderSlots::Slot& slot, Ask asked, Nanos over) noexcept;
-  Entry* same_index(std::uint64_t hash) REQUIRES_LOCK(mutex);
+  [[nodiscard]] Entry* same_index(std::uint64_t hash) const REQUIRES_LOCK(mutex);
   void link(Entry& entry) REQUIRES_LOCK(mutex);
   void take_out(Entry& entry, Cause cause) REQUIRES_LOCK(mutex);
   void drop_all() REQUIRES_LOCK(mutex);
@@ -185,7 +190,7 @@ ResponseCache::Found ResponseCache::Impl::find_by_sketch(CacheQuestion& question
   return found;
 }
 
-Entry* ResponseCache::Impl::same_index(std::uint64_t hash) {
+Entry* ResponseCache::Impl::same_index(std::uint64_t hash) const {
   Entry* entry = bucket(hash).load(std::memory_order_relaxed);  // written under our own mutex
   while (entry != nullptr && entry->hash != hash) entry = entry->next.load(std::memory_order_relaxed);
   return entry;
@@ -317,10 +322,19 @@ void ResponseCache::clear() noexcept {
 }
 
 void ResponseCache::close() noexcept {
-  MutexLock lock(impl_->mutex);
-  impl_->closed = true;
-  impl_->drop_all();
-  for (; impl_->retired.front() != nullptr; impl_->free_retired()) std::this_thread::yield();
+  bool large = false;
+  {
+    MutexLock lock(impl_->mutex);
+    large = impl_->arrivals.bytes() > kWorthTrimming;
+    impl_->closed = true;
+    impl_->drop_all();
+    for (; impl_->retired.front() != nullptr; impl_->free_retired()) std::this_thread::yield();
+  }
+#if defined(__GLIBC__)
+  if (large) ::malloc_trim(0);  // else what was freed may stay with the allocator, and the process as large as it was
+#else
+  static_cast<void>(large);
+#endif
 }
 
 CacheStats ResponseCache::stats() const {

@@ -88,6 +88,7 @@ LoadReport drive_callers(Model& model, const LoadPlan& plan, LoadControl& contro
   const Nanos end = window + plan.duration;
   const auto count = static_cast<std::size_t>(plan.concurrency);
   std::vector<std::unique_ptr<Caller>> callers;
+  callers.reserve(count);
   for (std::size_t i = 0; i < count; ++i) callers.push_back(std::make_unique<Caller>());
   {
     std::vector<std::jthread> threads;

@@ -30,7 +30,7 @@ class QueueDriver {
   void drain() noexcept;
   bool wait(Nanos until) noexcept;
   [[nodiscard]] bool stopped() const noexcept { return control_.stop.load(std::memory_order_relaxed); }
-  LoadReport report() const;
+  [[nodiscard]] LoadReport report() const;
 
   Model& model_;
   const LoadPlan& plan_;

@@ -49,7 +49,7 @@ LoadedModel load_named(const std::string& name, const std::string& version, cons
 }  // namespace
 
 EngineDependencies make_dependencies(const std::string& runtime_library) {
-  std::shared_ptr<ort::Runtime> runtime = ort::Runtime::open(runtime_library);
+  const std::shared_ptr<ort::Runtime> runtime = ort::Runtime::open(runtime_library);
   EngineDependencies dependencies;
   dependencies.clock = std::make_shared<SteadyClock>();
   dependencies.runtime_version = runtime->version();
@@ -64,6 +64,9 @@ EngineDependencies make_dependencies(const std::string& runtime_library) {
 struct Engine::Impl {
   explicit Impl(EngineDependencies the_dependencies)
       : dependencies(std::move(the_dependencies)), shared(std::make_shared<EngineShared>(dependencies.clock)) {}
+
+  // From now on nothing is loaded; what is.
+  std::vector<std::shared_ptr<Model>> refuse_loads() noexcept;
 
   const EngineDependencies dependencies;
   const std::shared_ptr<EngineShared> shared;
@@ -84,7 +87,8 @@ Engine::~Engine() {
   if (is_owner_process()) {
     close();
   } else {
-    new std::shared_ptr<Impl>(std::move(impl_));  // a forked child: its threads do not exist, so nothing can be joined
+    // A forked child: its threads do not exist, so nothing can be joined. No memory for this ends it.
+    new std::shared_ptr<Impl>(std::move(impl_));  // NOLINT(bugprone-unhandled-exception-at-new): said above
   }
 }
 
@@ -112,6 +116,7 @@ std::shared_ptr<Model> Engine::load(const std::string& name, const std::string& 
   info.digest = loaded.digest;
   info.signer = loaded.signer;
   info.quantization = loaded.quantization;
+  info.operator_libraries = std::move(loaded.operator_libraries);
   info.inputs = loaded.session->schema().inputs;
   info.outputs = loaded.session->schema().outputs;
   info.providers = loaded.session->providers();
@@ -141,15 +146,21 @@ void Engine::unload(const std::shared_ptr<Model>& model) {
   std::erase(impl_->models, model);
 }
 
+std::vector<std::shared_ptr<Model>> Engine::Impl::refuse_loads() noexcept {
+  MutexLock lock(mutex);
+  closed = true;
+  return models;
+}
+
+bool Engine::drain(Nanos until) noexcept {
+  if (!is_owner_process()) return true;
+  const auto models = impl_->refuse_loads();
+  return std::ranges::all_of(models, [&](const auto& model) { return model->drain(until); });
+}
+
 void Engine::close() noexcept {
   if (!is_owner_process()) return;
-  std::vector<std::shared_ptr<Model>> models;
-  {
-    MutexLock lock(impl_->mutex);
-    impl_->closed = true;
-    models = impl_->models;
-  }
-  for (const auto& model : models) model->close();
+  for (const auto& model : impl_->refuse_loads()) model->close();
   impl_->shared->timer.close();  // what it still held may hold whoever holds this engine
 }
 
@@ -165,7 +176,7 @@ std::vector<ModelStats> Engine::stats() const {
     const auto is_it = [&](const ModelStats& other) {
       return other.name == model->info().name && other.version == model->info().version;
     };
-    if (std::none_of(all.begin(), all.end(), is_it)) all.push_back(model->stats());
+    if (std::ranges::none_of(all, is_it)) all.push_back(model->stats());
   }
   return all;
 }

@@ -52,8 +52,7 @@ VerifiedManifest verify_bundle(const CryptoContext& context, std::string_view te
   } catch (const Malformed& fault) {
     throw Error(ErrorCode::kSignatureMalformed, std::string("the signature is malformed: ") + fault.what());
   }
-  const auto key =
-      std::find_if(keys.begin(), keys.end(), [&](const PublicKey& each) { return each.id() == bundle.hint; });
+  const auto key = std::ranges::find_if(keys, [&](const PublicKey& each) { return each.id() == bundle.hint; });
   if (key == keys.end()) {
     throw Error(ErrorCode::kUntrustedKey, "the signature is by the key " + quoted(bundle.hint, 64) +
                                               ", which is none of the " + std::to_string(keys.size()) +

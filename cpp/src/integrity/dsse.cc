@@ -38,7 +38,7 @@ Envelope read_envelope(const Json& json, std::string_view payload_type, std::siz
 
 bool signed_by(const Envelope& envelope, const PublicKey& key) {
   const std::string head = pae_head(envelope.payload_type, envelope.payload.size());
-  return std::any_of(envelope.signatures.begin(), envelope.signatures.end(), [&](const EnvelopeSignature& each) {
+  return std::ranges::any_of(envelope.signatures, [&](const EnvelopeSignature& each) {
     return key.verifies(each.signature, head, envelope.payload);
   });
 }

@@ -29,7 +29,7 @@ class Listing {
     if (!open) throw_errno(prefix);
     while (true) {
       errno = 0;
-      const dirent* const entry = ::readdir(open.get());
+      const dirent* const entry = ::readdir(open.get());  // NOLINT(concurrency-mt-unsafe): a stream of our own
       if (entry == nullptr && errno != 0) throw_errno(prefix);
       if (entry == nullptr) return;
       const std::string_view base = entry->d_name;
@@ -43,8 +43,7 @@ class Listing {
 
  private:
   static bool is_left_out(std::string_view base) {
-    return base == kSignatureName ||
-           std::find(kUnsignedPaths.begin(), kUnsignedPaths.end(), base) != kUnsignedPaths.end();
+    return base == kSignatureName || std::ranges::find(kUnsignedPaths, base) != kUnsignedPaths.end();
   }
 
   void one(int at, const char* base, std::string name, std::size_t depth) {
@@ -65,9 +64,8 @@ class Listing {
   }
 
   [[noreturn]] static void throw_errno(const std::string& name) {
-    char buffer[128];
     throw Error(ErrorCode::kModelLoadError,
-                quoted(name.empty() ? "." : name) + " cannot be read: " + ::strerror_r(errno, buffer, sizeof buffer));
+                quoted(name.empty() ? "." : name) + " cannot be read: " + errno_text(errno));
   }
 };
 
@@ -76,7 +74,7 @@ class Listing {
 std::vector<std::string> list_files(const Fd& root) {
   Listing listing;
   listing.directory(root.get(), ".", "", 1);
-  std::sort(listing.names.begin(), listing.names.end());
+  std::ranges::sort(listing.names);
   return std::move(listing.names);
 }
 

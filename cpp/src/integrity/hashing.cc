@@ -33,7 +33,7 @@ class Follower {
       memory_ = memory;
       thread_ = start_thread("anya-hash", [this] { run(); });
     }
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     filled_ = filled;
     changed_.notify_one();
   }
@@ -48,7 +48,7 @@ class Follower {
   void finish() noexcept {
     if (!thread_.joinable()) return;
     {
-      const std::lock_guard lock(mutex_);
+      const std::scoped_lock lock(mutex_);
       ended_ = true;
       changed_.notify_one();
     }
@@ -125,7 +125,7 @@ void in_parallel(std::size_t count, const std::function<void(std::size_t)>& task
       try {
         task(i);
       } catch (...) {
-        const std::lock_guard lock(mutex);
+        const std::scoped_lock lock(mutex);
         if (!failure) failure = std::current_exception();
         next.store(count, std::memory_order_relaxed);  // begin no more
       }

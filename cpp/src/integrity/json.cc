@@ -111,8 +111,8 @@ class Parser {
     } while (take(','));
     if (!take('}')) fail("a '}' is missing");
     std::vector<std::string_view> sorted(json->names.begin(), json->names.end());
-    std::sort(sorted.begin(), sorted.end());
-    const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+    std::ranges::sort(sorted);
+    const auto twice = std::ranges::adjacent_find(sorted);
     if (twice != sorted.end()) fail("an object has the member " + quoted(*twice, 40) + " twice");
   }
 
@@ -218,7 +218,7 @@ const Json& typed(const Json& json, std::string_view name, Json::Kind kind, cons
 
 const Json* Json::find(std::string_view name) const {
   if (kind != Kind::kObject) throw Malformed("there is no object where " + quoted(name, 40) + " should be");
-  const auto found = std::find(names.begin(), names.end(), name);
+  const auto found = std::ranges::find(names, name);
   return found == names.end() ? nullptr : &items[static_cast<std::size_t>(found - names.begin())];
 }
 
@@ -248,7 +248,7 @@ const Json& Json::object_at(std::string_view name) const { return typed(*this, n
 
 void Json::only(std::initializer_list<std::string_view> known) const {
   for (const std::string& name : names) {
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
+    if (std::ranges::find(known, name) == known.end()) {
       throw Malformed("the member " + quoted(name, 40) + " is unknown");
     }
   }

@@ -63,6 +63,7 @@ std::string text_of(const Bio& bio) {
 int give_password(char* into, int room, int /*writing*/, void* given) {
   const auto& password = *static_cast<const std::string*>(given);
   if (password.empty() || password.size() > static_cast<std::size_t>(room)) return -1;
+  // NOLINTNEXTLINE(bugprone-not-null-terminated-result): OpenSSL asks for the length, not for an end
   std::memcpy(into, password.data(), password.size());
   return static_cast<int>(password.size());
 }
@@ -134,8 +135,7 @@ bool PublicKey::verifies(std::string_view signature, std::string_view head, std:
 }
 
 PrivateKey PrivateKey::generate(const CryptoContext& context, const std::string& curve) {
-  const auto* const found =
-      std::find_if(kCurves.begin(), kCurves.end(), [&](const Curve& c) { return c.name == curve; });
+  const auto* const found = std::ranges::find_if(kCurves, [&](const Curve& c) { return c.name == curve; });
   if (found == kCurves.end()) {
     throw Error(ErrorCode::kConfigError, "curve: must be P-256, P-384 or P-521, got " + quoted(curve, 40), "curve");
   }
@@ -211,8 +211,7 @@ std::vector<PublicKey> read_public_keys(const CryptoContext& context, const std:
   std::vector<PublicKey> keys;
   for (const std::string& path : paths) {
     PublicKey key = PublicKey::from_pem(context, read_small_file(path, kMaxKeyFile, ErrorCode::kConfigError), path);
-    const bool known =
-        std::any_of(keys.begin(), keys.end(), [&](const PublicKey& other) { return other.id() == key.id(); });
+    const bool known = std::ranges::any_of(keys, [&](const PublicKey& other) { return other.id() == key.id(); });
     if (!known) keys.push_back(std::move(key));
   }
   return keys;

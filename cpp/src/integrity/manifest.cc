@@ -83,10 +83,8 @@ Manifest read_statement(const CryptoContext& context, std::string_view payload) 
     }
   }
   if (root_of(context, manifest.files) != root) throw Malformed("its subject is not the sum of its files");
-  const auto by_name = [](const Resource& a, const Resource& b) { return a.name < b.name; };
-  std::sort(manifest.files.begin(), manifest.files.end(), by_name);
-  const auto same = [](const Resource& a, const Resource& b) { return a.name == b.name; };
-  const auto twice = std::adjacent_find(manifest.files.begin(), manifest.files.end(), same);
+  std::ranges::sort(manifest.files, {}, &Resource::name);
+  const auto twice = std::ranges::adjacent_find(manifest.files, {}, &Resource::name);
   if (twice != manifest.files.end()) throw Malformed("it lists " + quoted(twice->name, 80) + " twice");
   return manifest;
 }
@@ -94,8 +92,7 @@ Manifest read_statement(const CryptoContext& context, std::string_view payload) 
 }  // namespace
 
 const Resource* Manifest::find(std::string_view name) const {
-  const auto found = std::lower_bound(files.begin(), files.end(), name,
-                                      [](const Resource& file, std::string_view wanted) { return file.name < wanted; });
+  const auto found = std::ranges::lower_bound(files, name, {}, &Resource::name);
   return found == files.end() || found->name != name ? nullptr : &*found;
 }
 
@@ -125,7 +122,7 @@ std::string statement_text(const CryptoContext& context, const Manifest& manifes
 
 bool is_sha256(std::string_view text) {
   return text.size() == 64 &&
-         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+         std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 }  // namespace anya::integrity

@@ -23,7 +23,7 @@ void update_little_endian(Sha256& hash, Integer value) {
 
 std::string digest_of(const CryptoContext& context, std::vector<Bound> files) {
   // std::string_view compares as unsigned bytes: the order does not depend on a locale.
-  std::sort(files.begin(), files.end(), [](const Bound& a, const Bound& b) { return a.name < b.name; });
+  std::ranges::sort(files, {}, &Bound::name);
   static constexpr std::string_view kPrefix("anya-model-v1\0", 14);
   Sha256 hash(context);
   hash.update(kPrefix);
@@ -40,12 +40,14 @@ std::string digest_of(const CryptoContext& context, std::vector<Bound> files) {
 
 std::string model_digest(const CryptoContext& context, const std::vector<ModelFile>& files) {
   std::vector<Bound> bound;
+  bound.reserve(files.size());
   for (const ModelFile& file : files) bound.push_back({file.name, file.bytes.size(), file.sha256});
   return digest_of(context, std::move(bound));
 }
 
 std::string model_digest(const CryptoContext& context, const std::vector<RegisteredFile>& files) {
   std::vector<Bound> bound;
+  bound.reserve(files.size());
   for (const RegisteredFile& file : files) bound.push_back({file.name, file.size, from_hex(file.sha256)});
   return digest_of(context, std::move(bound));
 }

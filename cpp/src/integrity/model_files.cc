@@ -24,13 +24,6 @@ void check_model_size(std::uint64_t size, const ReadLimits& limits) {
                                             " at most; save its weights as external data");
 }
 
-// "a/b/m.onnx" -> "a/b", "m.onnx"
-std::pair<std::string, std::string> split(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return {".", path};
-  return {slash == 0 ? "/" : path.substr(0, slash), path.substr(slash + 1)};
-}
-
 }  // namespace
 
 ModelFiles ModelFiles::from_path(const std::string& path, const ReadLimits& limits) {
@@ -43,7 +36,8 @@ ModelFiles ModelFiles::from_path(const std::string& path, const ReadLimits& limi
     files.root_ = open_directory(path);
     OpenFile model = open_beneath(files.root_, kModelName);
     if (!model.fd) {
-      throw Error(ErrorCode::kModelLoadError, "the directory " + quoted(split(path).second) + " holds no model.onnx");
+      throw Error(ErrorCode::kModelLoadError,
+                  "the directory " + quoted(folder_and_name(path).second) + " holds no model.onnx");
     }
     check_model_size(model.size, limits);
     std::vector<Wanted> wanted;
@@ -53,7 +47,7 @@ ModelFiles ModelFiles::from_path(const std::string& path, const ReadLimits& limi
     files.add(std::move(wanted));
     return files;
   }
-  const auto [parent, base] = split(path);
+  const auto [parent, base] = folder_and_name(path);
   files.single_file_ = base;
   files.root_ = open_directory(parent);
   OpenFile model = open_named(files.root_, base);
@@ -83,7 +77,7 @@ ModelFiles::Wanted ModelFiles::external(const std::string& name) const {
     throw Error(ErrorCode::kModelInvalid, "the model keeps weights in " + quoted(name) + ", a name that " + fault +
                                               "; it must be a plain path below the model's folder");
   }
-  if (std::find(std::begin(kReservedNames), std::end(kReservedNames), name) != std::end(kReservedNames)) {
+  if (std::ranges::find(kReservedNames, name) != std::end(kReservedNames)) {
     throw Error(ErrorCode::kModelInvalid,
                 "the model keeps weights in " + quoted(name) + ", a name with a meaning of its own");
   }
@@ -99,16 +93,14 @@ ModelFiles::Wanted ModelFiles::external(const std::string& name) const {
 }
 
 const ModelFile* ModelFiles::find(const std::string& name) const {
-  const auto found =
-      std::find_if(files_.begin(), files_.end(), [&](const ModelFile& file) { return file.name == name; });
+  const auto found = std::ranges::find(files_, name, &ModelFile::name);
   return found == files_.end() ? nullptr : &*found;
 }
 
 void ModelFiles::read_externals(const std::vector<std::string>& names) {
   std::vector<Wanted> wanted;
   for (const std::string& name : names) {
-    const bool twice =
-        std::any_of(wanted.begin(), wanted.end(), [&](const Wanted& other) { return other.name == name; });
+    const bool twice = std::ranges::any_of(wanted, [&](const Wanted& other) { return other.name == name; });
     const bool reserved = name == kModelName || name == kSchemaName;  // refused, though it has been read
     if (!twice && (reserved || find(name) == nullptr)) wanted.push_back(external(name));
   }

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxSignatures = 32;
 
-const std::string& sha256_text(const std::string& text, const char* what) {
+std::string sha256_text(std::string text, const char* what) {
   if (!is_sha256(text)) throw Malformed(std::string(what) + " " + quoted(text, 80) + " is no SHA-256 in hex");
   return text;
 }
@@ -45,8 +45,8 @@ RegisteredModel model_of(const CryptoContext& context, const Json& json) {
   model.digest = sha256_text(json.string_at("digest"), "the digest");
   for (const Json& each : json.array_at("files")) {
     each.only({"name", "size", "sha256"});
-    RegisteredFile file{each.string_at("name"), each.integer_at("size"), each.string_at("sha256")};
-    sha256_text(file.sha256, "the digest of a file");
+    RegisteredFile file{each.string_at("name"), each.integer_at("size"),
+                        sha256_text(each.string_at("sha256"), "the digest of a file")};
     if (!relative_name_fault(file.name).empty()) throw Malformed("a file has the name " + quoted(file.name, 80));
     model.files.push_back(std::move(file));
   }
@@ -73,7 +73,7 @@ std::optional<Error> refusal(const Registry& registry, const RegisteredModel& mo
                  "the registry knows these bytes as " + quoted(model.name, 80) + ", not as " + quoted(name, 80));
   }
   const bool any = signer.empty() || model.signers.empty();
-  if (!any && std::find(model.signers.begin(), model.signers.end(), signer) == model.signers.end()) {
+  if (!any && std::ranges::find(model.signers, signer) == model.signers.end()) {
     return Error(ErrorCode::kUntrustedKey,
                  "the key " + quoted(signer, 64) + " is trusted, but the registry lets others sign this model");
   }
@@ -87,7 +87,7 @@ std::optional<Error> refusal(const Registry& registry, const RegisteredModel& mo
 }
 
 bool holds(const RegisteredModel& model, const ModelFile& file) {
-  return std::any_of(model.files.begin(), model.files.end(), [&](const RegisteredFile& known) {
+  return std::ranges::any_of(model.files, [&](const RegisteredFile& known) {
     return known.name == file.name && known.sha256 == to_hex(file.sha256);
   });
 }
@@ -139,7 +139,7 @@ Envelope registry_envelope(std::string_view text) {
 std::vector<std::string> signers_of(const Envelope& envelope, std::span<const PublicKey> keys) {
   std::vector<std::string> signers;
   for (const PublicKey& key : keys) {
-    const bool counted = std::find(signers.begin(), signers.end(), key.id()) != signers.end();
+    const bool counted = std::ranges::find(signers, key.id()) != signers.end();
     if (!counted && signed_by(envelope, key)) signers.push_back(key.id());
   }
   return signers;
@@ -148,7 +148,7 @@ std::vector<std::string> signers_of(const Envelope& envelope, std::span<const Pu
 void check_files_registered(const Registry& registry, std::span<const ModelFile> files) {
   const RegisteredModel* revoked = nullptr;
   for (const RegisteredModel& model : registry.models) {
-    const bool all = std::all_of(files.begin(), files.end(), [&](const ModelFile& file) { return holds(model, file); });
+    const bool all = std::ranges::all_of(files, [&](const ModelFile& file) { return holds(model, file); });
     if (all && model.status != RegistryStatus::kRevoked) return;
     if (all) revoked = &model;
   }
@@ -163,7 +163,7 @@ void check_files_registered(const Registry& registry, std::span<const ModelFile>
 const RegisteredModel& check_registered(const Registry& registry, std::string_view name, std::string_view digest,
                                         std::string_view signer) {
   const auto listed = [](const std::vector<std::string>& all, std::string_view one) {
-    return std::find(all.begin(), all.end(), one) != all.end();
+    return std::ranges::find(all, one) != all.end();
   };
   if (listed(registry.revoked_digests, digest)) throw Error(ErrorCode::kRevoked, "the registry has revoked this model");
   if (listed(registry.revoked_keys, signer)) {

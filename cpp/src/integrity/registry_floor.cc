@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -72,12 +71,22 @@ Floor raise_floor(const std::optional<Floor>& floor, const Registry& registry, s
   return {registry.version, registry.payload_sha256, now};
 }
 
+// Says where the floor is kept, for whoever put a registry back on purpose.
+Floor FloorFile::raised(const std::optional<Floor>& floor, const Registry& registry, std::int64_t clock) const {
+  try {
+    return raise_floor(floor, registry, clock);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kRegistryRollback) throw;
+    throw Error(error.code(), error.what() + (" (what has been seen is kept in " + quoted(path_)) + ")");
+  }
+}
+
 void FloorFile::raise(const Registry& registry, std::int64_t clock) const {
   const std::string lock_path = path_ + ".lock";
   const Fd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!lock) {
-    refuse_floor(path_, std::string("cannot be locked (") + std::strerror(errno) +
-                            "); name a place that can be written, TrustConfig.floor");
+    refuse_floor(path_,
+                 "cannot be locked (" + errno_text(errno) + "); name a place that can be written, TrustConfig.floor");
   }
   while (::flock(lock.get(), LOCK_EX) != 0) {  // until the descriptor closes
     if (errno != EINTR) refuse_floor(path_, "cannot be locked");
@@ -86,10 +95,10 @@ void FloorFile::raise(const Registry& registry, std::int64_t clock) const {
   if (::access(path_.c_str(), F_OK) == 0 || errno != ENOENT) {
     floor = parse_floor(path_, read_small_file(path_, kMaxBytes, ErrorCode::kTrustError));
   }
-  const Floor raised = raise_floor(floor, registry, clock);
-  if (floor && floor->version == raised.version && raised.seen < floor->seen + kWorthWriting) return;
+  const Floor next = raised(floor, registry, clock);
+  if (floor && floor->version == next.version && next.seen < floor->seen + kWorthWriting) return;
   try {
-    write_atomically(path_, text_of(raised), 0600, Existing::kReplace);
+    write_atomically(path_, text_of(next), 0600, Existing::kReplace);
   } catch (const Error& error) {
     refuse_floor(path_, std::string("cannot be kept: ") + error.what());
   }

@@ -33,6 +33,8 @@ class FloorFile {
   void raise(const Registry& registry, std::int64_t clock) const;
 
  private:
+  [[nodiscard]] Floor raised(const std::optional<Floor>& floor, const Registry& registry, std::int64_t clock) const;
+
   std::string path_;
 };
 

@@ -52,6 +52,9 @@ enum class Resolver { kKernel, kByHand };
 // backslash, no control character); else what is wrong with it.
 std::string relative_name_fault(std::string_view name);
 
+// "a/b/m.onnx" -> "a/b", "m.onnx"; "m.onnx" -> ".", "m.onnx"; "/m.onnx" -> "/", "m.onnx".
+std::pair<std::string, std::string> folder_and_name(const std::string& path);
+
 // Opens a directory the caller chose. Links on the way are followed: the path is the caller's own word.
 Fd open_directory(const std::string& path);
 

@@ -39,12 +39,10 @@ Subject subject_of(std::string path) {
   if (path.empty() || path.find('\0') != std::string::npos || ::stat(path.c_str(), &info) != 0) {
     throw Error(ErrorCode::kModelLoadError, "there is no file or directory " + quoted(path));
   }
-  const std::size_t slash = path.rfind('/');
-  std::string base = slash == std::string::npos ? path : path.substr(slash + 1);
+  auto [parent, base] = folder_and_name(path);
   if (S_ISDIR(info.st_mode)) {
     return {open_directory(path), "", std::move(base), path + "/" + std::string(kSignatureName)};
   }
-  const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
   return {open_directory(parent), base, base, path + ".sig"};
 }
 
@@ -66,7 +64,7 @@ std::vector<EnvelopeSignature> signatures_of(const CryptoContext& context, std::
   for (const PrivateKeyFile& file : keys) {
     const PrivateKey key = read_private_key(context, file.path, file.password);
     const std::string& id = key.public_key().id();
-    const bool has = std::any_of(signatures.begin(), signatures.end(), [&](const auto& s) { return s.key_id == id; });
+    const bool has = std::ranges::any_of(signatures, [&](const auto& s) { return s.key_id == id; });
     if (!has) signatures.push_back({sign_payload(key, kRegistryType, payload), id});
   }
   return signatures;
@@ -80,7 +78,7 @@ std::string generate_key(const std::string& path, const std::string& curve, cons
   struct stat info{};
   const std::string public_path = path + ".pub";
   if (::lstat(public_path.c_str(), &info) == 0) {
-    throw Error(ErrorCode::kModelLoadError, quoted(public_path) + " exists already; nothing was written");
+    throw Error(ErrorCode::kConfigError, quoted(public_path) + " exists already; nothing was written");
   }
   write_atomically(path, key.pem(password), 0600, Existing::kRefuse);
   write_atomically(public_path, key.public_key().pem(), 0600, Existing::kRefuse);

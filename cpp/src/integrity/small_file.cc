@@ -17,7 +17,7 @@ namespace anya::integrity {
 namespace {
 
 [[noreturn]] void throw_unwritable(const std::string& path, const char* what) {
-  throw Error(ErrorCode::kModelLoadError, quoted(path) + " cannot be " + what + ": " + errno_text(errno));
+  throw Error(ErrorCode::kConfigError, quoted(path) + " cannot be " + what + ": " + errno_text(errno));
 }
 
 // A name that nobody else takes, in the same folder, so that the rename stays on one file system.
@@ -45,9 +45,7 @@ void write_all(const Fd& fd, std::string_view content, const std::string& path) 
 
 // So that the new name itself is on the disk. A folder that cannot be opened for it is no failure of the file.
 void flush_folder(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Fd fd(::open(folder_and_name(path).first.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd) ::fsync(fd.get());
 }
 

@@ -19,7 +19,7 @@ std::string read_small_file(const std::string& path, std::uint64_t max_bytes, Er
 enum class Existing { kReplace, kRefuse };
 
 // Writes beside the target, flushes, and puts it into place in one step: at any moment the old file or the new one is
-// whole. Throws kModelLoadError; then the old one is as it was.
+// whole. Throws kConfigError; then the old one is as it was.
 void write_atomically(const std::string& path, std::string_view content, unsigned mode, Existing existing);
 
 }  // namespace anya::integrity

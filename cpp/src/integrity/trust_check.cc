@@ -65,6 +65,15 @@ bool TrustCheck::before_session(const ModelFiles& files, const std::string& dige
   return check_registered(registry_->impl().registry, name_, digest, signer_).status == RegistryStatus::kDeprecated;
 }
 
+void TrustCheck::check_library(const OperatorLibrary& library) const {
+  if (!registry_) return;
+  try {
+    check_registered(registry_->impl().registry, library.name, library.digest, "");
+  } catch (const Error& error) {
+    throw Error(error.code(), "the library of operators " + quoted(library.name) + ": " + error.what());
+  }
+}
+
 std::string read_signature_file(const OpenFile& file, const std::string& where) {
   if (!file.fd) {
     throw Error(ErrorCode::kSignatureMissing, "there is no signature " + quoted(where) + "; sign the model first");
@@ -95,7 +104,7 @@ void check_tree(const CryptoContext& context, const Fd& root, const Manifest& ma
   std::vector<std::string> names;
   std::vector<const Resource*> rest;
   for (const Resource& file : manifest.files) {
-    if (std::find(verified.begin(), verified.end(), file.name) != verified.end()) continue;
+    if (std::ranges::find(verified, file.name) != verified.end()) continue;
     names.push_back(file.name);
     rest.push_back(&file);
   }

@@ -7,6 +7,7 @@
 #include "anya/trust.h"
 #include "integrity/bundle.h"
 #include "integrity/model_files.h"
+#include "integrity/operator_library.h"
 #include "integrity/registry.h"
 
 namespace anya {
@@ -43,6 +44,9 @@ class TrustCheck {
   void before_parse(ModelFiles& files);
   // Holds against them what there is besides, and the whole. Gives true if the registry calls it deprecated.
   bool before_session(const ModelFiles& files, const std::string& digest);
+
+  // Throws unless the registry, where one is asked, lets this library run. REQUIRES: before_parse.
+  void check_library(const OperatorLibrary& library) const;
 
   // Empty until a signature was found good.
   [[nodiscard]] const std::string& signer() const noexcept { return signer_; }

@@ -29,7 +29,7 @@ bool may_be_stale_instead(const Status& failure) noexcept {
 }
 
 bool is_worth_keeping(std::span<const OutputBuffer> outputs) noexcept {
-  return std::all_of(outputs.begin(), outputs.end(), [](const OutputBuffer& output) {
+  return std::ranges::all_of(outputs, [](const OutputBuffer& output) {
     return output.data == nullptr ? output.bytes == 0 : rules::all_finite(output.dtype, output.data, output.bytes);
   });
 }

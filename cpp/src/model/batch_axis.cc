@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/batch_axis.h"
 
+#include <utility>
+
 #include "base/text.h"
 
 namespace anya {
@@ -27,7 +29,7 @@ BatchAxis decide_batch_axis(const ModelSchema& schema) {
   std::string batch_symbol;
   std::string named_by;
   for (const TensorSpec& input : schema.inputs) {
-    if (std::string fault = axis_fault(input, "input"); !fault.empty()) return {false, fault};
+    if (std::string fault = axis_fault(input, "input"); !fault.empty()) return {false, std::move(fault)};
     const std::string symbol = symbol_of(input, 0);
     if (symbol.empty()) continue;
     if (batch_symbol.empty()) {
@@ -39,7 +41,7 @@ BatchAxis decide_batch_axis(const ModelSchema& schema) {
     }
   }
   for (const TensorSpec& output : schema.outputs) {
-    if (std::string fault = axis_fault(output, "output"); !fault.empty()) return {false, fault};
+    if (std::string fault = axis_fault(output, "output"); !fault.empty()) return {false, std::move(fault)};
   }
   // [N, N]: how wide a row is would depend on how many there are.
   for (const auto* tensors : {&schema.inputs, &schema.outputs}) {

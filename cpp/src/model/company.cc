@@ -46,7 +46,7 @@ bool Company::repeats() {
 
 Company::Look Company::look_at(std::span<const std::size_t> order, bool compare) {
   std::vector<std::size_t> rows(order.size());
-  std::transform(order.begin(), order.end(), rows.begin(), [this](std::size_t row) { return instead_of_[row]; });
+  std::ranges::transform(order, rows.begin(), [this](std::size_t row) { return instead_of_[row]; });
   Outputs together;
   const Status status = run(rows, &together);
   if (!status.ok()) {

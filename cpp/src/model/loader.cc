@@ -39,7 +39,13 @@ onnx::ModelWalk open_model(const ModelSource& source, const ModelOptions& option
   for (const integrity::ModelFile& file : model.files.files()) loaded->files.push_back(file.name);
   loaded->rules = rules_in_force(model.files, options);
   loaded->profile = std::move(model.profile);
-  loaded->session = open_session(model.files.model(), model.external, options.session);
+  SessionOptions session = options.session;
+  session.operator_libraries.clear();
+  for (integrity::OperatorLibrary& library : model.libraries) {
+    session.operator_libraries.push_back({library.name, std::move(library.path)});
+    loaded->operator_libraries.emplace_back(std::move(library.name), std::move(library.digest));
+  }
+  loaded->session = open_session(model.files.model(), model.external, session);
   if (loaded->session == nullptr) throw Error(ErrorCode::kModelLoadError, "no session was opened");
   return std::move(model.walk);
 }
@@ -114,8 +120,8 @@ LoadedModel load_model(const ModelSource& source, const ModelOptions& options, c
 
   const BatchAxis axis = decide_batch_axis(loaded.session->schema());
   const std::string by_operator = operator_reason(walk);
-  const bool shape_by_data = std::any_of(walk.row_coupling_ops.begin(), walk.row_coupling_ops.end(),
-                                         [](const onnx::RowCoupling& coupling) { return coupling.changes_shape; });
+  const bool shape_by_data = std::ranges::any_of(
+      walk.row_coupling_ops, [](const onnx::RowCoupling& coupling) { return coupling.changes_shape; });
   RowCheckPlan plan;
   plan.batch_axis = axis.batchable;
   plan.compare = by_operator.empty();

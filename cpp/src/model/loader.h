@@ -21,7 +21,8 @@ namespace anya {
 // What a load gives. Owns the session.
 struct LoadedModel {
   std::unique_ptr<Session> session;
-  std::string digest;              // identity of exactly the bytes that were parsed, lower-case hex
+  std::string digest;  // identity of exactly the bytes that were parsed, lower-case hex
+  std::vector<std::pair<std::string, std::string>> operator_libraries;  // name and digest
   std::string signer;              // the id of the key whose signature was verified; "" for none
   std::vector<std::string> files;  // the names those bytes had
   ModelRules rules;                // in force: the options', or what was made of them and schema.toml

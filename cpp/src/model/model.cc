@@ -98,10 +98,10 @@ Opened::Opened(std::unique_ptr<Session> bare, const ModelRules& model_rules)
     : rules(model_rules, bare->schema()), session(checked(std::move(bare), rules)) {}
 
 Model::Impl::Impl(std::shared_ptr<EngineShared> the_shared, ModelInfo the_info, std::unique_ptr<Session> the_session,
-                  Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times,
-                  Timeouts the_timeouts, const ModelRules& model_rules, const CacheOptions& cache_options,
-                  const std::optional<BreakerOptions>& breaker, const PredictionOptions& prediction_options,
-                  const CounterMemory& memory)
+                  Admission::Rules admission_rules, const BatchingOptions& batching,
+                  const std::vector<MeasuredRun>& run_times, Timeouts the_timeouts, const ModelRules& model_rules,
+                  const CacheOptions& cache_options, const std::optional<BreakerOptions>& breaker,
+                  const PredictionOptions& prediction_options, const CounterMemory& memory)
     : shared(std::move(the_shared)),
       info(std::move(the_info)),
       opened(std::make_shared<Opened>(std::move(the_session), model_rules)),
@@ -266,7 +266,7 @@ std::size_t Model::enqueue(std::span<Request*> requests, bool watch_deadlines, S
   return accepted;
 }
 
-bool Model::conclude(Request& request, ErrorCode code, Reason reason) noexcept {
+bool Model::conclude(Request& request, ErrorCode code, Reason reason) const noexcept {
   const std::int64_t value = request.timeout == kNever ? 0 : request.timeout;
   return Batcher::conclude(request, Status::failure(code, reason, value), now());
 }
@@ -316,14 +316,20 @@ bool Model::failed() const noexcept { return impl_->batcher.standing().failed();
 Nanos Model::expected_run() const noexcept { return impl_->batcher.expected_run(); }
 bool Model::inject(std::shared_ptr<const Faults> faults) { return impl_->batcher.standing().inject(std::move(faults)); }
 
+std::vector<std::shared_ptr<Model>> Model::Impl::refuse_twins() noexcept {
+  MutexLock lock(mutex);
+  closed = true;
+  return twins;
+}
+
+bool Model::drain(Nanos until) noexcept {
+  const auto twins = impl_->refuse_twins();
+  const auto is_drained = [&](const auto& twin) { return twin->drain(until); };
+  return std::ranges::all_of(twins, is_drained) && impl_->batcher.drain(until);
+}
+
 void Model::close() noexcept {
-  std::vector<std::shared_ptr<Model>> twins;
-  {
-    MutexLock lock(impl_->mutex);
-    impl_->closed = true;
-    twins = impl_->twins;
-  }
-  for (const auto& twin : twins) end_twin(twin);
+  for (const auto& twin : impl_->refuse_twins()) end_twin(twin);
   impl_->batcher.close();
   if (impl_->cache != nullptr) impl_->cache->close();
 }

@@ -49,10 +49,10 @@ struct Opened {
 
 struct Model::Impl {
   Impl(std::shared_ptr<EngineShared> shared, ModelInfo info, std::unique_ptr<Session> session,
-       Admission::Rules admission_rules, BatchingOptions batching, const std::vector<MeasuredRun>& run_times = {},
-       Timeouts timeouts = {}, const ModelRules& model_rules = {}, const CacheOptions& cache = {},
-       const std::optional<BreakerOptions>& breaker = {}, const PredictionOptions& predictions = {},
-       const CounterMemory& memory = {});
+       Admission::Rules admission_rules, const BatchingOptions& batching,
+       const std::vector<MeasuredRun>& run_times = {}, Timeouts timeouts = {}, const ModelRules& model_rules = {},
+       const CacheOptions& cache = {}, const std::optional<BreakerOptions>& breaker = {},
+       const PredictionOptions& predictions = {}, const CounterMemory& memory = {});
   struct TwinOf {
     const Impl& model;
     std::shared_ptr<ModelCounters> counters;
@@ -60,6 +60,8 @@ struct Model::Impl {
   explicit Impl(TwinOf of);  // a queue and instances of its own, on the same session
 
   // What was counted there; no gauges.
+  // From now on there are no new twins; those there are.
+  std::vector<std::shared_ptr<Model>> refuse_twins() noexcept;
   [[nodiscard]] ModelStats counted(const ModelCounters& of) const;
 
   const std::shared_ptr<EngineShared> shared;

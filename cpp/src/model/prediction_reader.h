@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "anya/options.h"
 #include "anya/session.h"
@@ -18,9 +19,12 @@ class PredictionReader final : public RunObserver {
   static std::shared_ptr<const PredictionReader> make(const PredictionOptions& options, const ModelSchema& schema);
   PredictionReader(std::uint32_t output, bool logits) : output_(output), logits_(logits) {}
 
-  void answered(const Request& request, ModelCounters& counters) const noexcept override;
+  void answered(std::span<Request* const> requests, ModelCounters& counters) const noexcept override;
 
  private:
+  class Rows;
+  void read(const Request& request, Rows& rows) const noexcept;
+
   const std::uint32_t output_;  // of the schema
   const bool logits_;
 };

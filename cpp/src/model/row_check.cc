@@ -103,7 +103,7 @@ class Checker {
   // The first row ran; so must the others, for a table may have room for it alone. NaN is equal to NaN: an answer of
   // nothing else would pass every comparison.
   bool suits_all_rows(const MadeUpRuns::Outputs& first) {
-    if (std::any_of(first.begin(), first.end(), nothing_finite)) return false;
+    if (std::ranges::any_of(first, nothing_finite)) return false;
     if (!plan_.batch_axis) return true;
     const Company::Look look = company_.look_at(kInOrder, /*compare=*/false);
     return look == Company::Look::kSame || look == Company::Look::kDifferent;
@@ -113,10 +113,9 @@ class Checker {
   // no sizes: a hundred more on every side of a tensor can be gigabytes.
   std::vector<Integers> integers_to_try() {
     const auto is_integer = [](const TensorSpec& input) { return is_integer_type(input.dtype); };
-    const bool useful = std::any_of(schema_.inputs.begin(), schema_.inputs.end(), is_integer);
+    const bool useful = std::ranges::any_of(schema_.inputs, is_integer);
     const std::vector<std::string>& providers = runs_.session().providers();
-    const bool on_cpu =
-        std::all_of(providers.begin(), providers.end(), [](const auto& p) { return p == "CPUExecutionProvider"; });
+    const bool on_cpu = std::ranges::all_of(providers, [](const auto& p) { return p == "CPUExecutionProvider"; });
     if (useful && on_cpu && !integers_are_sizes()) return {Integers::kSmall, Integers::kBits};
     return {Integers::kBits};
   }
@@ -128,7 +127,7 @@ class Checker {
     const bool ran = run_first(Integers::kOnes, &ones).ok();
     if (run_first(Integers::kTwos, &twos).ok() != ran) return true;
     const auto same_shape = [](const OutputBuffer& a, const OutputBuffer& b) { return a.shape == b.shape; };
-    return !std::equal(ones.begin(), ones.end(), twos.begin(), twos.end(), same_shape);
+    return !std::ranges::equal(ones, twos, same_shape);
   }
 
   // The first look: four rows alone, then together in two orders. False: they did not run together.

@@ -133,14 +133,14 @@ void RuleBook::add_names(const ModelRules& rules, const ModelSchema& schema) {
   Names stated;
   for (std::size_t i = 0; i < schema.inputs.size(); ++i) {
     const TensorSpec& spec = schema.inputs[i];
-    const auto rule = std::find_if(rules.inputs.begin(), rules.inputs.end(),
-                                   [&](const InputRule& each) { return each.input == spec.name; });
+    const auto rule = std::ranges::find(rules.inputs, spec.name, &InputRule::input);
+    const auto* const shape = rule == rules.inputs.end() || !rule->shape ? nullptr : &*rule->shape;
     for (std::size_t axis = 0; axis < spec.shape.rank(); ++axis) {
       const Axis here(static_cast<std::uint16_t>(i), static_cast<std::uint16_t>(axis));
       const std::string own = axis < spec.symbols.size() && spec.shape[axis] < 0 ? spec.symbols[axis] : "";
       if (!own.empty()) names[own].push_back(here);
-      if (rule == rules.inputs.end() || !rule->shape) continue;
-      const std::string& given = (*rule->shape)[axis].name;
+      if (shape == nullptr) continue;
+      const std::string& given = (*shape)[axis].name;
       if (given.empty()) continue;
       if (given != own) names[given].push_back(here);
       stated[given].push_back(here);

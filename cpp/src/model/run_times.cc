@@ -14,7 +14,7 @@ namespace {
 constexpr int kTries = 3;
 
 bool one_shape(const ModelSchema& schema) {
-  return std::all_of(schema.inputs.begin(), schema.inputs.end(), [](const TensorSpec& input) {
+  return std::ranges::all_of(schema.inputs, [](const TensorSpec& input) {
     if (!input.ranked) return false;
     const auto dims = input.shape.dims();
     return std::all_of(dims.begin() + 1, dims.end(), [](std::int64_t size) { return size >= 0; });

@@ -140,6 +140,7 @@ SampleRows SampleRows::pick(std::span<const std::size_t> rows) const {
 
 std::vector<TensorView> SampleRows::views() const {
   std::vector<TensorView> views;
+  views.reserve(tensors_.size());
   for (const Tensor& tensor : tensors_) {
     views.push_back({tensor.dtype, tensor.shape, tensor.data.data(), tensor.data.size()});
   }

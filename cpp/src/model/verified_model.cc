@@ -33,10 +33,11 @@ onnx::WalkLimits walk_limits(const ContentLimits& content) {
 std::vector<NamedBytes> read_external(integrity::ModelFiles& files, const onnx::ModelWalk& walk) {
   std::vector<std::string> names;
   for (const onnx::ExternalTensor& tensor : walk.external) {
-    if (std::find(names.begin(), names.end(), tensor.location) == names.end()) names.push_back(tensor.location);
+    if (std::ranges::find(names, tensor.location) == names.end()) names.push_back(tensor.location);
   }
   files.read_externals(names);
   std::vector<NamedBytes> named;
+  named.reserve(names.size());
   for (const std::string& name : names) named.push_back({name, files.read_external(name)});
   for (const onnx::ExternalTensor& tensor : walk.external) {
     const std::span<const std::byte> bytes = files.read_external(tensor.location);
@@ -57,6 +58,10 @@ void verify(const ModelOptions& options, std::optional<integrity::TrustCheck>& c
   model->external = read_external(model->files, model->walk);
   model->verdict.digest = integrity::model_digest(model->files.crypto(), model->files.files());
   if (check) model->verdict.deprecated = check->before_session(model->files, model->verdict.digest);
+  for (const auto& [path, sha256] : options.content.custom_op_libraries) {
+    model->libraries.push_back(integrity::keep_operator_library(model->files.crypto(), path, sha256));
+    if (check) check->check_library(model->libraries.back());
+  }
   model->profile = model->files.read_profile();
 }
 
@@ -71,7 +76,7 @@ VerifiedModel verify_model_bytes(const ModelSource& source, const ModelOptions& 
   if (options.trust) check.emplace(*options.trust, source.name);
   std::optional<VerifiedModel> model;
   try {
-    model.emplace(VerifiedModel{read_model(source, limits, options.content), {}, {}, {}, {}});
+    model.emplace(VerifiedModel{read_model(source, limits, options.content), {}, {}, {}, {}, {}});
     verify(options, check, &*model);
   } catch (const Error& error) {
     TrustVerdict refused{error.code(), "", check ? check->signer() : "", false};
@@ -85,12 +90,21 @@ VerifiedModel verify_model_bytes(const ModelSource& source, const ModelOptions& 
 }
 
 ModelIdentity identify_model(const std::string& path) {
-  const VerifiedModel model = verify_model_bytes({path, {}, {}}, {});
+  ModelOptions options;
+  options.content.domains.clear();  // any: who loads it decides what it may consist of
+  const VerifiedModel model = verify_model_bytes({path, {}, {}}, options);
   ModelIdentity identity{model.verdict.digest, {}};
   for (const integrity::ModelFile& file : model.files.files()) {
     identity.files.push_back({file.name, file.bytes.size(), integrity::to_hex(file.sha256)});
   }
   return identity;
+}
+
+ModelIdentity identify_operator_library(const std::string& path) {
+  const integrity::CryptoContext crypto;
+  const integrity::RegisteredFile file = integrity::identify_operator_library(crypto, path);
+  return {integrity::model_digest(crypto, std::vector<integrity::RegisteredFile>{file}),
+          {{file.name, file.size, file.sha256}}};
 }
 
 }  // namespace anya

@@ -9,6 +9,7 @@
 #include "anya/session.h"
 #include "anya/trust.h"
 #include "integrity/model_files.h"
+#include "integrity/operator_library.h"
 #include "onnx/wire_walk.h"
 
 namespace anya {
@@ -19,6 +20,7 @@ struct VerifiedModel {
   integrity::ModelFiles files;
   onnx::ModelWalk walk;
   std::vector<NamedBytes> external;
+  std::vector<integrity::OperatorLibrary> libraries;
   TrustVerdict verdict;
   std::string profile;  // of the directory's profile.json; "": there is none
 };

@@ -72,8 +72,8 @@ std::optional<RowCoupling> row_coupling(const NodeFacts& node) {
   if (node.domain.empty() && node.type == "BatchNormalization" && training) {
     return RowCoupling{"BatchNormalization", "it is in training mode: mean and variance come from all rows", false};
   }
-  const auto* found = std::find_if(kCouplings.begin(), kCouplings.end(),
-                                   [&](const Coupling& c) { return c.domain == node.domain && c.type == node.type; });
+  const auto* found = std::ranges::find_if(
+      kCouplings, [&](const Coupling& c) { return c.domain == node.domain && c.type == node.type; });
   if (found == kCouplings.end()) return std::nullopt;
   return RowCoupling{full_name(node.domain, node.type), found->why, found->changes_shape};
 }
@@ -84,7 +84,7 @@ bool is_forbidden(std::string_view domain, std::string_view type) noexcept { ret
 
 std::string allow_list_fault(const WalkLimits& limits, std::string_view domain, std::string_view type) {
   const auto listed = [](const std::vector<std::string>& all, std::string_view one) {
-    return all.empty() || std::find(all.begin(), all.end(), one) != all.end();
+    return all.empty() || std::ranges::find(all, one) != all.end();
   };
   const std::string name = full_name(domain, type);
   const std::string_view named = domain.empty() ? std::string_view("ai.onnx") : domain;

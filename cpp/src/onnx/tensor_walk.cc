@@ -229,7 +229,7 @@ class TensorWalk {
     if (facts_.external) return judge_external();
     if (has_entries_) return "names external data without saying that its data is external";
     if (facts_.data_type == 0) return {};  // no type, no data: ONNX Runtime says what it thinks of it
-    if (raw_) return judge_raw();
+    if (raw_) return judge_raw(*raw_);
     const bool checked = storage.field != 0;
     std::uint64_t expected = 0;
     if (checked && __builtin_mul_overflow(facts_.elements, std::uint64_t{storage.values}, &expected)) {
@@ -256,13 +256,13 @@ class TensorWalk {
     return {};
   }
 
-  std::string judge_raw() {
+  std::string judge_raw(std::span<const std::byte> raw) {
     if (facts_.data_type == 8) return "keeps strings as raw bytes, which ONNX does not allow";
-    if (facts_.bytes && raw_->size() != *facts_.bytes) {
-      return "holds " + std::to_string(raw_->size()) + " raw bytes where its type and dimensions ask for " +
+    if (facts_.bytes && raw.size() != *facts_.bytes) {
+      return "holds " + std::to_string(raw.size()) + " raw bytes where its type and dimensions ask for " +
              std::to_string(*facts_.bytes);
     }
-    facts_.is_false = facts_.data_type == 9 && facts_.elements == 1 && raw_->front() == std::byte{0};
+    facts_.is_false = facts_.data_type == 9 && facts_.elements == 1 && raw.front() == std::byte{0};
     return {};
   }
 

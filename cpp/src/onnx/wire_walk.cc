@@ -304,7 +304,6 @@ class Walk {
   void sparse(Bytes bytes, const Place& place) {
     walk_.has_sparse_initializers = true;
     std::int32_t type = 0;
-    Bytes dims_message;
     std::uint64_t elements = 1;
     const auto dim = [&](std::uint64_t value) {
       const bool negative = static_cast<std::int64_t>(value) < 0;

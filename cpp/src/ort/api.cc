@@ -61,7 +61,7 @@ Library open_library(const std::string& path) {
   }
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
-    const char* why = dlerror();
+    const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): each thread has its own
     throw Error(ErrorCode::kConfigError,
                 "cannot open the ONNX Runtime library: " + std::string(why != nullptr ? why : path.c_str()) +
                     ". Run: pip install onnxruntime (or onnxruntime-gpu)");

@@ -92,6 +92,7 @@ using LogFunction = void (*)(void* self, int severity, const char* category, con
   X(208, release_cuda_options, void, (RawCudaOptions*))                                                                \
   X(216, append_provider, RawStatus*,                                                                                  \
     (RawSessionOptions*, const char* name, const char* const* keys, const char* const* values, std::size_t count))     \
+  X(228, register_custom_ops_library, RawStatus*, (RawSessionOptions*, const char* path))                              \
   X(252, get_resized_string_element, RawStatus*, (RawValue*, std::size_t index, std::size_t bytes, char** out))        \
   X(266, set_user_logging_function, RawStatus*, (RawSessionOptions*, LogFunction, void* self))                         \
   X(279, add_external_files_in_memory, RawStatus*,                                                                     \
@@ -102,6 +103,7 @@ using LogFunction = void (*)(void* self, int severity, const char* category, con
 
 // The slots as members, by their names. Immutable once read; thread-safe.
 struct Api {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a type and a list of parameters take none
 #define ANYA_ORT_MEMBER(slot, name, result, parameters) result(*name) parameters = nullptr;
   ANYA_ORT_SLOTS(ANYA_ORT_MEMBER)
 #undef ANYA_ORT_MEMBER

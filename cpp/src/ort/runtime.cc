@@ -24,6 +24,7 @@ constexpr int kDefaultMemory = 0;
 // Set in the environment, it makes ONNX Runtime take session options from the model's own metadata. It is read at
 // every load, so it is looked at before every load.
 void refuse_options_from_models() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): ONNX Runtime reads it right after, as unsafely
   if (std::getenv("ORT_LOAD_CONFIG_FROM_MODEL") == nullptr) return;
   throw Error(ErrorCode::kConfigError,
               "ORT_LOAD_CONFIG_FROM_MODEL is set in the environment: a model could set its own session options. "
@@ -48,8 +49,9 @@ void leave_child_at_exit(int status, void* opener) noexcept {
 
 void watch_exit() {
   // Once per process and its children: who opens the library again in a child still has the parent's thread missing.
-  [[maybe_unused]] static const int watched =
-      on_exit(&leave_child_at_exit, reinterpret_cast<void*>(static_cast<std::intptr_t>(getpid())));
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a number in the pointer that on_exit hands on
+  void* const opener = reinterpret_cast<void*>(static_cast<std::intptr_t>(getpid()));
+  [[maybe_unused]] static const int watched = on_exit(&leave_child_at_exit, opener);
 }
 
 // The files of external weights in ONNX Runtime's three arrays. Borrows from the NamedBytes.

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include <dlfcn.h>
+
 #include "anya/status.h"
 #include "ort/error.h"
 
@@ -156,6 +158,16 @@ void set_fields(const Api& api, RawSessionOptions* raw, const SessionOptions& op
   add_entry(api, raw, "session.inter_op.allow_spinning", spin);
 }
 
+void add_operators(const Api& api, RawSessionOptions* options, const OperatorLibraryPath& operators) {
+  const std::string what = "the library of operators '" + operators.name + "'";
+  // Never unloaded again: ONNX Runtime would with the last session, and not every library survives to be opened anew.
+  if (::dlopen(operators.path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) == nullptr) {
+    const char* const why = ::dlerror();  // NOLINT(concurrency-mt-unsafe): each thread has its own
+    throw Error(ErrorCode::kModelLoadError, what + " cannot be opened: " + (why != nullptr ? why : "no reason given"));
+  }
+  check(api, api.register_custom_ops_library(options, operators.path.c_str()), ErrorCode::kModelLoadError, what);
+}
+
 }  // namespace
 
 std::vector<std::string> built_in_providers(const Api& api) {
@@ -202,6 +214,8 @@ PreparedOptions prepare_options(const Library& library, const SessionOptions& op
   // Ours last: what keeps a model inside the bytes that were verified has the final word.
   add_entry(api, raw, "session.model_external_initializers_file_folder_path", kNowhere);
   add_entry(api, raw, "session.load_model_format", "ONNX");
+
+  for (const OperatorLibraryPath& operators : options.operator_libraries) add_operators(api, raw, operators);
 
   for (std::size_t i = 0; i < providers.size(); ++i) {
     const ProviderOptions& provider = providers[i];

@@ -24,7 +24,10 @@ struct Element {
   static constexpr bool kFloating = std::is_floating_point_v<T>;
 
   static Order order(Stored value) noexcept { return value; }
-  static bool is_nan(Stored value) noexcept { return value != value; }
+  static bool is_nan(Stored value) noexcept {
+    if constexpr (kFloating) return std::isnan(value);
+    return false;
+  }
   static bool is_negative(Stored value) noexcept { return value < 0; }
   static Stored lowest() noexcept { return std::numeric_limits<T>::lowest(); }
   static Stored greatest() noexcept { return std::numeric_limits<T>::max(); }
@@ -48,7 +51,7 @@ struct Element {
             return std::isfinite(*out);
           } else if constexpr (std::is_floating_point_v<Given>) {
             // 2^63 and 2^64 are exact as doubles; one below them is not.
-            constexpr double kEnd = static_cast<double>(std::numeric_limits<T>::max() / 2 + 1) * 2.0;
+            constexpr double kEnd = static_cast<double>(T{1} << (std::numeric_limits<T>::digits - 1)) * 2.0;
             if (!(given >= static_cast<double>(std::numeric_limits<T>::lowest()) && given < kEnd)) return false;
             *out = static_cast<T>(given);
             return std::trunc(given) == given;

@@ -38,8 +38,8 @@ enum class Finite : std::uint8_t { kReject, kClip, kReplace, kAllow };
 
 template <typename E>
 class TypedRule final : public ValueRule {
-  using T = typename E::Stored;
-  using Order = typename E::Order;
+  using T = E::Stored;
+  using Order = E::Order;
   static constexpr std::size_t kBlock = kBlockBytes / sizeof(T);
 
  public:
@@ -143,8 +143,10 @@ class TypedRule final : public ValueRule {
   static T negative(T value) noexcept {
     if constexpr (std::is_same_v<T, Order> && E::kFloating) {
       return -value;
+    } else if constexpr (E::kFloating) {
+      return static_cast<T>(value | 0x8000U);  // of 16 bits
     } else {
-      return static_cast<T>(value | 0x8000U);  // a 16-bit floating type; whole numbers have no infinity
+      return value;  // whole numbers have no infinity: nobody asks
     }
   }
 

@@ -114,7 +114,7 @@ class DriftBins {
       const Grid grid{nullptr, nullptr, low_, scale_, last_cell_};
       std::vector<std::uint8_t> in_cell(cells);
       for (const double edge : edges) ++in_cell[grid.cell_of(edge)];
-      if (*std::max_element(in_cell.begin(), in_cell.end()) > 1) continue;
+      if (std::ranges::max(in_cell) > 1) continue;
       std::uint8_t below = 0;
       for (const std::uint8_t own : in_cell) {
         grid_.push_back(below);

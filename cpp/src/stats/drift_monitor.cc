@@ -24,10 +24,8 @@ void check(const DriftTensor& tensor, const DriftFeature& feature) {
   const bool fits = feature.source < tensor.numbers && feature.bins > 0 &&
                     (feature.keys.empty() ? feature.edges.size() + 1 == feature.bins
                                           : feature.key_bins.size() == feature.keys.size()) &&
-                    std::all_of(feature.key_bins.begin(), feature.key_bins.end(),
-                                [&](std::uint32_t bin) { return bin < feature.bins; }) &&
-                    std::is_sorted(feature.edges.begin(), feature.edges.end()) &&
-                    std::is_sorted(feature.keys.begin(), feature.keys.end());
+                    std::ranges::all_of(feature.key_bins, [&](std::uint32_t bin) { return bin < feature.bins; }) &&
+                    std::ranges::is_sorted(feature.edges) && std::ranges::is_sorted(feature.keys);
   if (!fits) throw Error(ErrorCode::kConfigError, "a feature of a drift plan contradicts itself");
 }
 
@@ -78,11 +76,11 @@ DriftCounts DriftMonitor::nothing() const {
 }
 
 void DriftMonitor::clear(DriftCounts& bank) noexcept {
-  std::fill(bank.bins.begin(), bank.bins.end(), 0);
+  std::ranges::fill(bank.bins, 0);
   DriftTally nothing;
   nothing.min = std::numeric_limits<double>::infinity();
   nothing.max = -nothing.min;
-  std::fill(bank.tallies.begin(), bank.tallies.end(), nothing);
+  std::ranges::fill(bank.tallies, nothing);
   bank.rows = 0;
   bank.sampled_rows = 0;
 }
@@ -102,8 +100,7 @@ void DriftMonitor::one_job(const Watched& watched, DType dtype, const Shape& sha
 
 // What of a run is to be looked at: every output, then the inputs of the sampled requests, whose time is taken.
 template <typename Do>
-DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run, DriftCounts& bank,
-                                             Do&& handle) const noexcept {
+DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run, Do&& handle) const noexcept {
   Sampled sampled;
   sampled.compute = run.compute;
   bool any = false;
@@ -111,7 +108,6 @@ DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run,
     sampled.all_rows += std::max<std::int64_t>(1, asker.rows);
     any |= watches_inputs_ && samples(shard, asker.id);
   }
-  bank.rows += static_cast<std::uint64_t>(sampled.all_rows);
   const Nanos began = any ? clock_.now() : 0;
   for (const Watched& watched : watched_) {
     if (!watched.is_output) continue;
@@ -136,10 +132,15 @@ DriftMonitor::Sampled DriftMonitor::each_job(const Shard& shard, const Run& run,
     }
     first += own;
   }
-  bank.sampled_rows += static_cast<std::uint64_t>(sampled.rows);
   sampled.outputs = middle - began;
   sampled.inputs = clock_.now() - middle;
   return sampled;
+}
+
+// Of a run whose values are all in the bank, and of none before: whoever takes it finds every row in its bins.
+void DriftMonitor::count_rows(DriftCounts& bank, const Sampled& sampled) noexcept {
+  bank.rows += static_cast<std::uint64_t>(sampled.all_rows);
+  bank.sampled_rows += static_cast<std::uint64_t>(sampled.rows);
 }
 
 // The rate at which looking takes its share of computing. Outputs are looked at in any case: inputs get what they
@@ -190,9 +191,8 @@ void DriftMonitor::count(Shard& shard, DriftCounts& bank, const Job& job) noexce
 }
 
 // REQUIRES: the shard's lock.
-void DriftMonitor::count_soon(Shard& shard, DriftCounts& bank, const Job& job) noexcept {
+void DriftMonitor::count_soon(Shard& shard, Pending& pending, DriftCounts& bank, const Job& job) noexcept {
   const Watched& watched = *job.watched;
-  Pending& pending = shard.pending[watched.number];
   if (!watched.columns || job.rows * 2 > kRowsAtOnce) return count(shard, bank, job);
   if (pending.count + job.rows > kRowsAtOnce || pending.dtype != job.dtype) {
     count_columns(watched, bank, pending.dtype, pending.rows.data(), pending.count);
@@ -208,7 +208,11 @@ void DriftMonitor::look(std::size_t shard, const Run& run) noexcept {
   Shard& mine = *shards_[shard];
   MutexLock lock(mine.mutex);
   DriftCounts& bank = *mine.active;
-  learn(mine, each_job(mine, run, bank, [&](const Job& job) { count_soon(mine, bank, job); }));
+  Pending* const pending = mine.pending.data();
+  const Sampled sampled =
+      each_job(mine, run, [&](const Job& job) { count_soon(mine, pending[job.watched->number], bank, job); });
+  count_rows(bank, sampled);
+  learn(mine, sampled);
 }
 
 void DriftMonitor::keep(std::size_t shard, const Run& run) noexcept {
@@ -216,7 +220,7 @@ void DriftMonitor::keep(std::size_t shard, const Run& run) noexcept {
   mine.kept_bytes = 0;
   MutexLock lock(mine.mutex);
   DriftCounts& bank = *mine.active;
-  mine.of_kept = each_job(mine, run, bank, [&](Job job) {
+  mine.of_kept = each_job(mine, run, [&](Job job) {
     const std::size_t bytes = job.rows * job.elements * element_size(job.dtype);
     if (job.dtype == DType::kString || bytes > kKeptBytes - mine.kept_bytes || mine.jobs.size() == watched_.size()) {
       count(mine, bank, job);
@@ -238,15 +242,16 @@ void DriftMonitor::look_at_kept(std::size_t shard) noexcept {
   const Nanos began = any ? clock_.now() : 0;
   Nanos middle = began;
   for (const Job& job : mine.jobs) {
-    count_soon(mine, *mine.active, job);
+    count_soon(mine, mine.pending[job.watched->number], *mine.active, job);
     if (any && job.watched->is_output) middle = clock_.now();
   }
   mine.jobs.clear();
+  Sampled sampled = std::exchange(mine.of_kept, {});
+  count_rows(*mine.active, sampled);
   if (!any) return;
-  mine.of_kept.outputs += middle - began;
-  mine.of_kept.inputs += clock_.now() - middle;
-  learn(mine, mine.of_kept);
-  mine.of_kept = {};
+  sampled.outputs += middle - began;
+  sampled.inputs += clock_.now() - middle;
+  learn(mine, sampled);
 }
 
 DriftCounts DriftMonitor::take() {

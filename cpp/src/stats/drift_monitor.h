@@ -109,14 +109,15 @@ class DriftMonitor {
   [[nodiscard]] DriftCounts nothing() const;
   static void clear(DriftCounts& bank) noexcept;
   [[nodiscard]] bool samples(const Shard& shard, std::uint64_t id) const noexcept;
+  static void count_rows(DriftCounts& bank, const Sampled& sampled) noexcept;
   void learn(Shard& shard, const Sampled& sampled) const noexcept;
   template <typename Do>
-  Sampled each_job(const Shard& shard, const Run& run, DriftCounts& bank, Do&& handle) const noexcept;
+  Sampled each_job(const Shard& shard, const Run& run, Do&& handle) const noexcept;
   template <typename Do>
   static void one_job(const Watched& watched, DType dtype, const Shape& shape, const void* data, std::size_t first,
                       std::size_t rows, Do&& handle) noexcept;
   static void count(Shard& shard, DriftCounts& bank, const Job& job) noexcept;
-  static void count_soon(Shard& shard, DriftCounts& bank, const Job& job) noexcept;
+  static void count_soon(Shard& shard, Pending& pending, DriftCounts& bank, const Job& job) noexcept;
   static void count_columns(const Watched& watched, DriftCounts& bank, DType dtype, const void* data,
                             std::size_t rows) noexcept;
 

@@ -17,9 +17,14 @@ class Histogram {
  public:
   // Relaxed everywhere: buckets are independent counts, and a reader derives the total from the buckets it has read.
   void observe(std::size_t bucket, std::uint64_t value) noexcept {
-    counts_[bucket].fetch_add(1, std::memory_order_relaxed);
-    sum_.fetch_add(value, std::memory_order_relaxed);
+    count(bucket);
+    add(value);
   }
+  // The two halves of it: who observes many things at once adds their values once.
+  void count(std::size_t bucket, std::uint64_t times = 1) noexcept {
+    counts_[bucket].fetch_add(times, std::memory_order_relaxed);
+  }
+  void add(std::uint64_t values) noexcept { sum_.fetch_add(values, std::memory_order_relaxed); }
   void add_to(HistogramSnapshot& out, double unit) const {
     for (std::size_t i = 0; i <= N; ++i) out.counts[i] += counts_[i].load(std::memory_order_relaxed);
     out.sum += static_cast<double>(sum_.load(std::memory_order_relaxed)) * unit;

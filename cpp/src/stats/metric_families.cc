@@ -3,7 +3,10 @@
 // The table of metrics: names, meanings, and where each number comes from.
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "anya/metrics.h"
 
@@ -43,6 +46,8 @@ struct Version {
   [[nodiscard]] Labels labels(std::string_view third) const { return {stats.name, stats.version, std::string(third)}; }
 };
 
+constexpr const char* kRequestDuration = "From acceptance to the outcome.";
+
 using Fill = void (*)(MetricFamily& family, const Version& version);
 struct Row {
   const char* name;
@@ -50,6 +55,7 @@ struct Row {
   const char* help;
   std::vector<std::string> more_labels;  // behind model and version
   Fill fill;
+  Merge merge = Merge::kSum;
 };
 
 void add(MetricFamily& family, Labels labels, std::uint64_t value) {
@@ -59,6 +65,13 @@ void add(MetricFamily& family, Labels labels, std::uint64_t value) {
 template <std::uint64_t ModelStats::* Field>
 void plain(MetricFamily& family, const Version& version) {
   add(family, version.labels(), version.stats.*Field);
+}
+
+void exemplars(MetricFamily& family, const Version& version) {
+  const HistogramSnapshot& all = version.stats.request_duration;
+  if (all.exemplars.empty()) return;
+  const HistogramSnapshot alone = {all.edges, std::vector<std::uint64_t>(all.counts.size()), 0.0, all.exemplars};
+  family.histograms.emplace_back(version.labels(), alone);
 }
 
 template <HistogramSnapshot ModelStats::* Field>
@@ -144,6 +157,7 @@ void predictions(MetricFamily& family, const Version& version) {
   for (const auto& [name, count] : version.stats.predictions) add(family, version.labels(name), count);
 }
 
+// What the counters' memory holds.
 std::vector<Row> table() {
   constexpr MetricKind kCounter = MetricKind::kCounter;
   constexpr MetricKind kGauge = MetricKind::kGauge;
@@ -164,44 +178,17 @@ std::vector<Row> table() {
       {"anya_batches", kCounter, "Batches by why they left when they did.", {"reason"}, dispatches},
       {"anya_in_place_runs", kCounter, "Runs on the thread of who asked.", {}, plain<&S::in_place>},
       {"anya_split_batches", kCounter, "Batches run again in halves because a run failed.", {}, plain<&S::splits>},
-      {"anya_nonfinite_values",
-       kCounter,
-       "NaN and infinities met in inputs and outputs that have rules; the first one of each that was refused.",
-       {"tensor"},
-       nonfinite},
-      {"anya_sanitized_values",
-       kCounter,
-       "Values of inputs that rules have changed: clipped, replaced, normalised.",
-       {"tensor"},
-       sanitized},
-      {"anya_stuck_runs",
-       kGauge,
-       "Runs that were told to stop over a second ago and have not.",
-       {},
-       plain<&S::stuck_runs>},
       {"anya_terminated_runs",
        kCounter,
        "Runs stopped because nobody waited for them any more.",
        {},
        plain<&S::terminated_runs>},
-      {"anya_circuit_state", kGauge, "The circuit breaker: 0 closed, 1 half open, 2 open.", {}, circuit_state},
       {"anya_model_memory_bytes",
        kGauge,
        "Bytes of the model's files; ONNX Runtime's own use comes on top.",
        {},
        plain<&S::memory_bytes>},
-      {"anya_cache_requests",
-       kCounter,
-       "Requests to models with a response cache, by what it did for them.",
-       {"result"},
-       cache_requests},
-      {"anya_cache_bytes", kGauge, "Memory of the response cache.", {}, cache_bytes},
-      {"anya_cache_evictions", kCounter, "Answers that left the response cache, by cause.", {"cause"}, evictions},
-      {"anya_request_duration_seconds",
-       kHistogram,
-       "From acceptance to the outcome.",
-       {},
-       histogram<&S::request_duration>},
+      {"anya_request_duration_seconds", kHistogram, kRequestDuration, {}, histogram<&S::request_duration>},
       {"anya_queue_duration_seconds",
        kHistogram,
        "From acceptance to the start of the run.",
@@ -232,7 +219,63 @@ std::vector<Row> table() {
   };
 }
 
-bool same_version(const ModelStats& a, const ModelStats& b) { return a.name == b.name && a.version == b.version; }
+// What it does not hold.
+std::vector<Row> table_beside() {
+  constexpr MetricKind kCounter = MetricKind::kCounter;
+  constexpr MetricKind kGauge = MetricKind::kGauge;
+  using S = ModelStats;
+  return {
+      {"anya_nonfinite_values",
+       kCounter,
+       "NaN and infinities met in inputs and outputs that have rules; the first one of each that was refused.",
+       {"tensor"},
+       nonfinite},
+      {"anya_sanitized_values",
+       kCounter,
+       "Values of inputs that rules have changed: clipped, replaced, normalised.",
+       {"tensor"},
+       sanitized},
+      {"anya_stuck_runs",
+       kGauge,
+       "Runs that were told to stop over a second ago and have not.",
+       {},
+       plain<&S::stuck_runs>},
+      {"anya_circuit_state",
+       kGauge,
+       "The circuit breaker: 0 closed, 1 half open, 2 open.",
+       {},
+       circuit_state,
+       Merge::kMax},
+      {"anya_cache_requests",
+       kCounter,
+       "Requests to models with a response cache, by what it did for them.",
+       {"result"},
+       cache_requests},
+      {"anya_cache_bytes", kGauge, "Memory of the response cache.", {}, cache_bytes},
+      {"anya_cache_evictions", kCounter, "Answers that left the response cache, by cause.", {"cause"}, evictions},
+  };
+}
+
+void append_families(std::vector<MetricFamily>& families, const std::vector<Row>& rows,
+                     std::span<const ModelStats> models) {
+  for (const Row& row : rows) {
+    MetricFamily& family = families.emplace_back();
+    family.name = row.name;
+    family.kind = row.kind;
+    family.help = row.help;
+    family.merge = row.merge;
+    family.label_names = {"model", "version"};
+    family.label_names.insert(family.label_names.end(), row.more_labels.begin(), row.more_labels.end());
+    for (const ModelStats& stats : models) row.fill(family, Version{stats});
+  }
+}
+
+std::vector<MetricFamily> families_of(std::span<const ModelStats> models) {
+  std::vector<MetricFamily> families;
+  append_families(families, table(), models);
+  append_families(families, table_beside(), models);
+  return families;
+}
 
 }  // namespace
 
@@ -242,26 +285,19 @@ std::string_view kind_name(MetricKind kind) noexcept {
 }
 
 std::vector<MetricFamily> metric_families(std::span<const ModelStats> models) {
-  std::vector<ModelStats> summed;
-  for (const ModelStats& each : models) {
-    const auto is_it = [&](const ModelStats& other) { return same_version(each, other); };
-    const auto found = std::find_if(summed.begin(), summed.end(), is_it);
-    if (found == summed.end()) {
-      summed.push_back(each);
-    } else {
-      add(*found, each);
-    }
-  }
+  std::set<std::pair<std::string_view, std::string_view>> versions;
+  for (const ModelStats& each : models) versions.emplace(each.name, each.version);
+  if (versions.size() == models.size()) return families_of(models);
+  std::vector<std::vector<MetricFamily>> parts;
+  for (const ModelStats& each : models) parts.push_back(families_of({&each, 1}));
+  return merge_families(parts);
+}
+
+std::vector<MetricFamily> families_beside_counters(std::span<const ModelStats> models) {
   std::vector<MetricFamily> families;
-  for (const Row& row : table()) {
-    MetricFamily& family = families.emplace_back();
-    family.name = row.name;
-    family.kind = row.kind;
-    family.help = row.help;
-    family.label_names = {"model", "version"};
-    family.label_names.insert(family.label_names.end(), row.more_labels.begin(), row.more_labels.end());
-    for (const ModelStats& stats : summed) row.fill(family, Version{stats});
-  }
+  append_families(families, table_beside(), models);
+  append_families(families,
+                  {{"anya_request_duration_seconds", MetricKind::kHistogram, kRequestDuration, {}, exemplars}}, models);
   return families;
 }
 

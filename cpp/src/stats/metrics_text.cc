@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <charconv>
 #include <cmath>
-#include <set>
 #include <system_error>
 
 #include "anya/metrics.h"
@@ -117,11 +116,10 @@ void append_histogram(std::string& text, const MetricFamily& family, const std::
   append_line(text, family.name, "_sum", labels, histogram.sum);
 }
 
-void append_series(std::string& text, const MetricFamily& family, std::set<std::string>& seen, bool openmetrics) {
+void append_series(std::string& text, const MetricFamily& family, bool openmetrics) {
   const std::string_view suffix = family.kind == MetricKind::kCounter ? "_total" : "";
   for (const auto& [values, value] : family.samples) {
-    const auto [labels, is_new] = seen.insert(inside_braces(family.label_names, values));
-    if (is_new) append_line(text, family.name, suffix, *labels, value);
+    append_line(text, family.name, suffix, inside_braces(family.label_names, values), value);
   }
   std::vector<std::string> bounds;
   for (const auto& [values, histogram] : family.histograms) {
@@ -129,8 +127,7 @@ void append_series(std::string& text, const MetricFamily& family, std::set<std::
       bounds.clear();
       for (const double edge : histogram.edges) bounds.push_back(bound_of(edge));
     }
-    const auto [labels, is_new] = seen.insert(inside_braces(family.label_names, values));
-    if (is_new) append_histogram(text, family, bounds, *labels, histogram, openmetrics);
+    append_histogram(text, family, bounds, inside_braces(family.label_names, values), histogram, openmetrics);
   }
 }
 
@@ -138,18 +135,9 @@ void append_series(std::string& text, const MetricFamily& family, std::set<std::
 
 std::string metrics_text(std::span<const std::vector<MetricFamily>> parts, bool openmetrics) {
   std::string text;
-  std::set<std::string> written;
-  for (const auto& part : parts) {
-    for (const MetricFamily& family : part) {
-      if (!written.insert(family.name).second) continue;
-      append_head(text, family, openmetrics);
-      std::set<std::string> seen;
-      for (const auto& other : parts) {
-        for (const MetricFamily& same : other) {
-          if (same.name == family.name) append_series(text, same, seen, openmetrics);
-        }
-      }
-    }
+  for (const MetricFamily& family : merge_families(parts)) {
+    append_head(text, family, openmetrics);
+    append_series(text, family, openmetrics);
   }
   if (openmetrics) text += "# EOF\n";
   return text;

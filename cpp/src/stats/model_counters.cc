@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cinttypes>
-#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -14,6 +13,7 @@ namespace {
 template <std::size_t N>
 constexpr std::array<std::uint64_t, N> scaled(const std::array<double, N>& edges, double unit) {
   std::array<std::uint64_t, N> out{};
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings): of positive numbers; std::lround is no constant expression
   for (std::size_t i = 0; i < N; ++i) out[i] = static_cast<std::uint64_t>(edges[i] * unit + 0.5);
   return out;
 }
@@ -23,6 +23,39 @@ constexpr auto kBatchRows = scaled(kBatchEdges, 1);
 constexpr std::uint64_t kMillion = 1'000'000;
 
 std::uint64_t positive(Nanos value) noexcept { return value > 0 ? static_cast<std::uint64_t>(value) : 0; }
+
+// Counts of a few things, less than 65 536, on the way to what they are added to. Not thread-safe.
+template <std::size_t N>
+class Few {
+ public:
+  void add(std::size_t at, std::uint64_t value) noexcept {
+    ++counts_[at];
+    sum_ += value;
+  }
+  [[nodiscard]] std::uint64_t sum() const noexcept { return sum_; }
+  template <typename Take>
+  void each(const Take& take) const {
+    for (std::size_t at = 0; at < counts_.size(); at += 4) {
+      std::uint64_t four = 0;  // at once: most are none
+      std::memcpy(&four, &counts_[at], sizeof(four));
+      for (std::size_t i = at; four != 0 && i < at + 4; ++i) {
+        if (counts_[i] != 0) take(i, counts_[i]);
+      }
+    }
+  }
+
+ private:
+  std::array<std::uint16_t, (N + 3) / 4 * 4> counts_{};
+  std::uint64_t sum_ = 0;
+};
+
+// What lies between 0 and 1, by its bucket.
+template <std::size_t N>
+void observe_share(Few<N>& counts, double share) noexcept {
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings): of a positive number; std::lround is a call
+  const std::uint64_t millionths = std::min(kMillion, static_cast<std::uint64_t>(share * kMillion + 0.5));
+  counts.add(millionths == 0 ? 0 : (millionths - 1) * kShareEdges.size() / kMillion, millionths);
+}
 
 template <std::size_t N>
 HistogramSnapshot empty(const std::array<double, N>& edges) {
@@ -34,6 +67,8 @@ void add_each(Counts& sum, const Counts& more) {
   for (std::size_t i = 0; i < more.size(); ++i) sum[i] += more[i];
 }
 
+}  // namespace
+
 void add(HistogramSnapshot& sum, const HistogramSnapshot& more) {
   if (more.edges.empty()) return;  // of nothing
   if (sum.edges.empty()) {
@@ -44,8 +79,6 @@ void add(HistogramSnapshot& sum, const HistogramSnapshot& more) {
   sum.sum += more.sum;
   sum.exemplars.insert(sum.exemplars.end(), more.exemplars.begin(), more.exemplars.end());
 }
-
-}  // namespace
 
 void add(ModelStats& sum, const ModelStats& more) {
   sum.accepted += more.accepted;
@@ -74,7 +107,7 @@ void add(ModelStats& sum, const ModelStats& more) {
   add(sum.entropy, more.entropy);
   for (const auto& [name, count] : more.predictions) {
     const auto is_it = [&name = name](const auto& other) { return other.first == name; };
-    const auto found = std::find_if(sum.predictions.begin(), sum.predictions.end(), is_it);
+    const auto found = std::ranges::find_if(sum.predictions, is_it);
     if (found == sum.predictions.end()) {
       sum.predictions.emplace_back(name, count);
     } else {
@@ -141,21 +174,28 @@ void ModelCounters::ran(std::int64_t rows) noexcept {
   mine.batch.observe(bucket_of(kBatchRows, count), count);
 }
 
-void ModelCounters::predicted(const Prediction& prediction) noexcept {
-  Shard& mine = shard();
-  if (!prediction.decided) {
-    mine.classes[kClasses + 1].fetch_add(1, std::memory_order_relaxed);
-    return;
+void ModelCounters::predicted(std::span<const Prediction> predictions) noexcept {
+  // Counted here first: what many threads may write costs several times what one alone does.
+  Few<kShareEdges.size() + 1> confidence;
+  Few<kShareEdges.size() + 1> margin;
+  Few<kShareEdges.size() + 1> entropy;
+  Few<kClasses + 2> classes;
+  for (const Prediction& each : predictions) {
+    classes.add(each.decided ? std::min(each.top, kClasses) : kClasses + 1, 0);
+    if (!each.decided) continue;
+    observe_share(confidence, each.confidence);
+    observe_share(margin, each.margin);
+    observe_share(entropy, each.entropy);
   }
-  const auto observe = [](auto& histogram, double share) {
-    const std::uint64_t millionths = std::min<std::uint64_t>(kMillion, positive(std::lround(share * kMillion)));
-    const std::size_t bucket = millionths == 0 ? 0 : (millionths - 1) * kShareEdges.size() / kMillion;
-    histogram.observe(bucket, millionths);
-  };
-  observe(mine.confidence, prediction.confidence);
-  observe(mine.margin, prediction.margin);
-  observe(mine.entropy, prediction.entropy);
-  mine.classes[std::min(prediction.top, kClasses)].fetch_add(1, std::memory_order_relaxed);
+  Shard& mine = shard();
+  const auto add_to = [](auto& histogram) { return [&](std::size_t at, auto n) { histogram.count(at, n); }; };
+  confidence.each(add_to(mine.confidence));
+  margin.each(add_to(mine.margin));
+  entropy.each(add_to(mine.entropy));
+  mine.confidence.add(confidence.sum());
+  mine.margin.add(margin.sum());
+  mine.entropy.add(entropy.sum());
+  classes.each([&](std::size_t at, auto n) { mine.classes[at].fetch_add(n, std::memory_order_relaxed); });
 }
 
 void ModelCounters::read_predictions(ModelStats& stats, std::span<const std::string> classes) const {

@@ -47,7 +47,7 @@ class ModelCounters {
   void left_queue(std::uint64_t count) noexcept { shard().left_queue.fetch_add(count, std::memory_order_relaxed); }
   void began() noexcept { shard().began.fetch_add(1, std::memory_order_relaxed); }
   void ran(std::int64_t rows) noexcept;
-  void predicted(const Prediction& prediction) noexcept;
+  void predicted(std::span<const Prediction> predictions) noexcept;  // less than 65 536
   void in_place() noexcept { shard().in_place.fetch_add(1, std::memory_order_relaxed); }
   void terminated() noexcept { shard().terminated.fetch_add(1, std::memory_order_relaxed); }
   void split() noexcept { shard().splits.fetch_add(1, std::memory_order_relaxed); }

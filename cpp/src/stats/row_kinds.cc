@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "anya/drift.h"
 #include "base/hash.h"
@@ -14,6 +15,7 @@ namespace anya {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // A dense row is looked at in so many blocks of neighbours, spread evenly over each channel.
 constexpr std::size_t kBlock = 16;
 constexpr std::size_t kBlocks = 72;
@@ -21,12 +23,10 @@ constexpr std::size_t kLanes = 4;
 
 // Sums of finite values in lanes of their own, so that neighbours do not wait for each other.
 struct Lanes {
-  double sum[kLanes] = {}, squares[kLanes] = {}, min[kLanes], max[kLanes], zeros[kLanes] = {}, finite[kLanes] = {};
+  double sum[kLanes] = {}, squares[kLanes] = {}, zeros[kLanes] = {}, finite[kLanes] = {};
+  double min[kLanes] = {kInfinity, kInfinity, kInfinity, kInfinity};
+  double max[kLanes] = {-kInfinity, -kInfinity, -kInfinity, -kInfinity};
 
-  Lanes() noexcept {
-    std::fill(min, min + kLanes, std::numeric_limits<double>::infinity());
-    std::fill(max, max + kLanes, -std::numeric_limits<double>::infinity());
-  }
   void add(const double* values) noexcept {  // kBlock of them
     for (std::size_t i = 0; i < kBlock; i += kLanes) {
       for (std::size_t lane = 0; lane < kLanes; ++lane) {
@@ -82,10 +82,11 @@ std::size_t read_blocks(DType dtype, const void* row, std::size_t first, std::si
 float fast_log(float x) noexcept {
   const auto bits = std::bit_cast<std::int32_t>(x) - 0x3F3504F3;  // of sqrt(1/2): the mantissa lies about 1
   const auto exponent = static_cast<float>(bits >> 23);
-  const float mantissa = std::bit_cast<float>((bits & 0x7FFFFF) + 0x3F3504F3);
+  const auto mantissa = std::bit_cast<float>((bits & 0x7FFFFF) + 0x3F3504F3);
   const float s = (mantissa - 1.0F) / (mantissa + 1.0F);
   const float t = s * s;
-  return exponent * 0.69314718F + 2.0F * s * (1.0F + t * (1.0F / 3 + t * (1.0F / 5 + t * (1.0F / 7 + t * (1.0F / 9)))));
+  return exponent * std::numbers::ln2_v<float> +
+         2.0F * s * (1.0F + t * (1.0F / 3 + t * (1.0F / 5 + t * (1.0F / 7 + t * (1.0F / 9)))));
 }
 
 template <typename Id>
@@ -153,9 +154,9 @@ void class_numbers(DType dtype, const void* row, std::size_t elements, double* o
       entropy[i] -= shares[i] >= std::numeric_limits<float>::min() ? term : 0.0F;
     }
     double greatest = values[0];
-    for (std::size_t i = 0; i < kBlock; ++i) {
-      greatest = values[i] > greatest ? values[i] : greatest;
-      odd |= !(std::fabs(values[i]) <= std::numeric_limits<double>::max());
+    for (const double value : values) {
+      greatest = value > greatest ? value : greatest;
+      odd |= !(std::fabs(value) <= std::numeric_limits<double>::max());
     }
     if (greatest <= second) continue;  // as a rule
     for (std::size_t i = 0; i < count; ++i) {

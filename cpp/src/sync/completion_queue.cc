@@ -24,6 +24,7 @@ CompletionQueue::CompletionQueue() : descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NO
 
 CompletionQueue::~CompletionQueue() { close(descriptor_); }
 
+// NOLINTNEXTLINE(readability-make-member-function-const): it changes what the kernel keeps for it
 void CompletionQueue::signal() noexcept {
   const std::uint64_t one = 1;
   // The counter cannot overflow before 2^64 - 1 signals, so the only failure is an interrupted call.

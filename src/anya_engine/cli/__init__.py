@@ -6,6 +6,7 @@ Exit status: 0 done, 1 the verdict is no, 2 it could not be done; then one line 
 
 from __future__ import annotations
 
+import difflib
 import io
 import os
 import sys
@@ -45,8 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks must not end the program
             stream.reconfigure(errors="backslashreplace")
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _build_parser()
+    if not argv:
+        parser.print_help(sys.stderr)
+        return NOT_DONE
     try:
-        arguments = _build_parser().parse_args(argv)
+        if not argv[0].startswith("-") and argv[0] not in _COMMANDS:
+            near = difflib.get_close_matches(argv[0], _COMMANDS, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            parser.error(f"there is no command {argv[0]!r}{hint}; commands: {', '.join(_COMMANDS)}")
+        arguments = parser.parse_args(argv)
     except SystemExit as end:  # --help, --version, or a usage error that has been said
         return end.code if isinstance(end.code, int) else NOT_DONE
     try:

@@ -16,7 +16,7 @@ from ..drift import DriftReport, DriftWindow, State
 from ..errors import ConfigError
 from ..profile import FeatureProfile, Profile
 from ._arrays import Arrays, leading_rows, read_inputs, replacing, write_text
-from ._drift_page import page
+from ._drift_page import page, short
 from ._infer import answers
 from ._model import add_model, opened
 from ._parser import add_json, number
@@ -177,7 +177,7 @@ def _print(report: DriftReport, note: str, html: str | None) -> None:
     )
     table = [("tensor", "feature", "state", "PSI", "by chance below", "n")]
     for feature in worst_first[:20]:
-        numbers = (f"{feature.statistic:.3g}", f"{feature.threshold:.3g}", f"{feature.n:,}")
+        numbers = (short(feature.statistic), short(feature.threshold), f"{feature.n:,}")
         table.append((feature.tensor, feature.feature, feature.state, *numbers))
     print_table(table, right=(3, 4, 5))
     if len(worst_first) > 20:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from ..drift import DriftReport, DriftWindow, FeatureDrift, State
 from ..profile import Profile
 
-__all__ = ["page"]
+__all__ = ["page", "short"]
 
 #: Features that are drawn; the others are in the table.
 MOST_DRAWN = 60
@@ -104,12 +104,12 @@ def _card(feature: FeatureDrift) -> str:
 
 
 def _facts(feature: FeatureDrift) -> str:
-    facts = [("n", f"{feature.n:,}"), ("JS", _short(feature.js_distance))]
+    facts = [("n", f"{feature.n:,}"), ("JS", short(feature.js_distance))]
     if feature.categories:
         facts.append(("unseen", f"{feature.unseen or 0.0:.2%}"))
     else:
-        facts += [("KS", _short(feature.ks_distance)), ("W1", f"{_short(feature.wasserstein)} σ")]
-        facts.append(("mean", f"{_short(feature.reference_mean)} → {_short(feature.mean)}"))
+        facts += [("KS", short(feature.ks_distance)), ("W1", f"{short(feature.wasserstein)} σ")]
+        facts.append(("mean", f"{short(feature.reference_mean)} → {short(feature.mean)}"))
     if feature.nonfinite or feature.reference_nonfinite:
         facts.append(("NaN, ∞", f"{feature.reference_nonfinite:.2%} → {feature.nonfinite:.2%}"))
     return "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in facts)
@@ -156,7 +156,7 @@ def _steps(feature: FeatureDrift) -> str:
     )
     middle = edges[len(edges) // 2]
     marks = "".join(
-        f'<text x="{x(value):.1f}" y="{_HEIGHT - 5:.1f}" text-anchor="{anchor}">{escape(_short(value))}</text>'
+        f'<text x="{x(value):.1f}" y="{_HEIGHT - 5:.1f}" text-anchor="{anchor}">{escape(short(value))}</text>'
         for value, anchor in ((edges[0], "start"), (middle, "middle"), (edges[-1], "end"))
     )
     return _svg(
@@ -169,15 +169,15 @@ def _steps(feature: FeatureDrift) -> str:
 def _bin_name(feature: FeatureDrift, i: int) -> str:
     if feature.categories:
         return escape(feature.categories[i])
-    low = _short(feature.edges[i - 1]) if i else "-∞"
-    high = _short(feature.edges[i]) if i < len(feature.edges) else "∞"
+    low = short(feature.edges[i - 1]) if i else "-∞"
+    high = short(feature.edges[i]) if i < len(feature.edges) else "∞"
     return f"{low} to {high}"
 
 
 def _label(feature: FeatureDrift, i: int) -> str:
     if feature.categories:
         return feature.categories[i]
-    return f"≤{_short(feature.edges[i])}" if i < len(feature.edges) else "more"
+    return f"≤{short(feature.edges[i])}" if i < len(feature.edges) else "more"
 
 
 def _bars(feature: FeatureDrift) -> str:
@@ -206,13 +206,13 @@ def _bars(feature: FeatureDrift) -> str:
 def _gauge(feature: FeatureDrift) -> str:
     """PSI as a bar, and where chance ends."""
     if math.isnan(feature.statistic) or math.isnan(feature.threshold):
-        return f'<p class="gauge none">PSI {_short(feature.statistic)}</p>'
+        return f'<p class="gauge none">PSI {short(feature.statistic)}</p>'
     most = max(feature.statistic, feature.threshold, 0.1) * 1.15
     at, limit = (100 * value / most for value in (feature.statistic, feature.threshold))
     return (
         f'<p class="gauge"><span class="bar"><span class="fill" style="width:{at:.1f}%"></span>'
         f'<span class="limit" style="left:{limit:.1f}%"></span></span>'
-        f"PSI <b>{_short(feature.statistic)}</b> · by chance below {_short(feature.threshold)}</p>"
+        f"PSI <b>{short(feature.statistic)}</b> · by chance below {short(feature.threshold)}</p>"
     )
 
 
@@ -234,7 +234,7 @@ def _history(history: tuple[DriftWindow, ...]) -> str:
     dots = ""
     for i, window in enumerate(history):
         x, y = at(i, window.statistic).split(",")
-        title = f"<title>window {i + 1}, n = {window.n:,}: PSI {_short(window.statistic)}, {window.state}</title>"
+        title = f"<title>window {i + 1}, n = {window.n:,}: PSI {short(window.statistic)}, {window.state}</title>"
         dots += f'<circle class="{window.state.lower()}" cx="{x}" cy="{y}" r="3">{title}</circle>'
     return _svg(
         f'<polyline class="limit" points="{limits}"/><polyline class="line" points="{values}"/>{dots}',
@@ -248,7 +248,7 @@ def _table(features: list[FeatureDrift]) -> str:
     rows = "".join(
         f'<tr class="{f.state.lower()}"><td>{escape(f.tensor)}</td><td><code>{escape(f.feature)}</code></td>'
         f'<td><span class="dot"></span>{f.state}</td>'
-        + "".join(f"<td>{_short(value)}</td>" for value in (f.statistic, f.threshold, f.js_distance, f.ks_distance))
+        + "".join(f"<td>{short(value)}</td>" for value in (f.statistic, f.threshold, f.js_distance, f.ks_distance))
         + f"<td>{f.n:,}</td></tr>"
         for f in features
     )
@@ -263,7 +263,8 @@ def _svg(content: str, label: str, height: float = _HEIGHT, kind: str = "distrib
     return f'<svg class="{kind}" {box}>{content}</svg>'
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number of three digits; a dash for what could not be computed."""
     return "–" if math.isnan(value) else f"{value:.3g}"
 
 

@@ -14,7 +14,8 @@ __all__ = ["DESCRIPTION", "EPILOG", "SUMMARY", "add_to", "run"]
 
 SUMMARY = "make a key that signs models or registries"
 DESCRIPTION = (
-    "Write a new private key to KEY and its public half to KEY.pub, readable by you alone; nothing is written over."
+    "Write a new private key to KEY and its public half to KEY.pub, both readable by you alone (chmod 644 KEY.pub, or "
+    "copy it, for who verifies as another user); nothing is written over."
 )
 EPILOG = """\
 example:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from os import fspath
 from pathlib import Path
 
-from .._core import MetricFamily, metric_families, metrics_text
+from .._core import MetricFamily, metrics_text
 from .._engine import Engine
 from .._metrics_server import serve
-from .._shared_counts import totals_in
+from .._shared_families import families_of
 from ..config import EngineConfig
 from ._parser import integer
 from ._text import CliError, print_json
@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace) -> bool:
             raise CliError(f"{folder} is not there: no process counts in it yet")
 
         def text(*, openmetrics: bool) -> bytes:
-            return metrics_text([], totals_in(folder), [], openmetrics)
+            return metrics_text([], [families_of(folder)], openmetrics)
 
-        _show(arguments, text, lambda: metric_families([], totals_in(folder)))
+        _show(arguments, text, lambda: families_of(folder))
     return True
 
 

@@ -40,12 +40,13 @@ example:
 def add_to(parser: argparse.ArgumentParser) -> None:
     """The commands below it and their arguments."""
     commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="registry_command", required=True, parser_class=Parser
+        title="commands", metavar="|".join(_COMMANDS), dest="registry_command", required=True, parser_class=Parser
     )
 
-    def command(name: str, what: str, example: str) -> Parser:
+    def command(name: str, what: str, *examples: str, more: str = "") -> Parser:
+        example = "".join(f"  {each}\n" for each in examples)
         made: Parser = commands.add_parser(
-            name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"example:\n  {example}\n"
+            name, help=what, description=f"{what[0].upper()}{what[1:]}.{more}", epilog=f"example:\n{example}"
         )
         made.add_argument("file", metavar="REGISTRY", help="the registry file")
         add_json(made)
@@ -61,6 +62,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "revoke",
         "let a model, or all that a key has signed, run no more",
         "anya-engine registry revoke trusted_models.json --name ranker --version 1 --reason leaked --key root.key",
+        "anya-engine registry revoke trusted_models.json --digest sha256:8aaf83... --reason leaked --key root.key",
+        more=" Say what with one of --name, --digest and --signer. Revoked bytes never come back.",
     )
     sign = command(
         "sign",
@@ -77,15 +80,17 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         add_keys(each, several=True)
     for each in (init, add, revoke):
         each.add_argument("--days", type=integer(1, 3650), default=90, metavar="N", help="until it expires (90)")
-    add.add_argument("model", metavar="MODEL", help="an .onnx file, or a directory that holds model.onnx")
+    add.add_argument("model", metavar="MODEL", help="an .onnx file, a directory of one, or a library of operators")
     add.add_argument("--name", default="", help="the name it may be loaded as (default: any)")
     add.add_argument("--version", type=integer(0, 1 << 53), default=1, metavar="N", help="its version (1)")
     add.add_argument("--signer", action="append", default=[], metavar="KEY.pub", help="who may sign it (default: any)")
     add.add_argument("--deprecated", action="store_true", help="it runs, with a warning in the audit log")
-    revoke.add_argument("--name", help="models registered under this name")
+    revoke.add_argument("--name", help="models registered under this name; one without a name goes by --digest")
     revoke.add_argument("--version", type=integer(0, 1 << 53), metavar="N", help="this version of the name alone")
     revoke.add_argument("--below", type=integer(1, 1 << 53), metavar="N", help="all versions of the name below this")
-    revoke.add_argument("--digest", metavar="HEX", help="these bytes, as ModelInfo.digest and `inspect` say it")
+    revoke.add_argument(
+        *("--digest",), metavar="HEX", help="these bytes, as ModelInfo.digest, `inspect` and `registry show` say it"
+    )
     revoke.add_argument("--signer", metavar="KEY.pub", help="all that this key has signed; a file, or the key's id")
     revoke.add_argument("--reason", default="", help="shown to whoever tries to load it")
     verify.add_argument(
@@ -133,15 +138,16 @@ def _revoke(arguments: argparse.Namespace) -> bool:
         raise CliError("--version and --below are of a --name")
     if arguments.version is not None and arguments.below is not None:
         raise CliError("give one of --version and --below")
-    if arguments.digest is not None and not registry.is_digest(arguments.digest):
-        raise CliError(f"--digest takes 64 hexadecimal digits, got {arguments.digest!r}")
+    digest = (arguments.digest or "").removeprefix("sha256:")
+    if arguments.digest is not None and not registry.is_digest(digest):
+        raise CliError(f"--digest takes 64 hexadecimal digits in lower case, got {arguments.digest!r}")
     keys = key_files(arguments)
     payload = own_registry(arguments.file, keys)
     if arguments.signer is not None:
         signer = arguments.signer if registry.is_digest(arguments.signer) else key_ids([arguments.signer])[0]
         payload = registry.revoked_key(payload, signer)
     elif arguments.digest is not None:
-        payload = registry.revoked_digest(payload, arguments.reason, arguments.digest)
+        payload = registry.revoked_digest(payload, arguments.reason, digest)
     elif arguments.below is not None:
         payload = registry.with_least(payload, arguments.name, arguments.below)
     else:

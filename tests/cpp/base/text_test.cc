@@ -17,5 +17,6 @@ TEST(Text, QuotedCannotForgeALine) {
   EXPECT_EQ(anya::quoted("a\nb"), "'a\\x0ab'");
   EXPECT_EQ(anya::quoted("it's\\"), "'it\\x27s\\x5c'");
   EXPECT_EQ(anya::quoted("\xFF"), "'\\xff'");
-  EXPECT_EQ(anya::quoted("abcdef", 3), "'abc...'");
+  EXPECT_EQ(anya::quoted("abcdef", 6), "'abcdef'");
+  EXPECT_EQ(anya::quoted("abcdef", 3), "'ab...f'");
 }

@@ -98,15 +98,13 @@ TEST(BatchWatch, AnEndIsNeverMissedAndNeverHitsAnotherRun) {
     std::atomic<int> ready{0};
     const auto ender = [&](Request& request) {
       ready.fetch_add(1);
-      while (ready.load() < 3) {
-      }
+      while (ready.load() < 3) std::this_thread::yield();  // three threads, and fewer cores perhaps
       end(watch, request);
     };
     std::thread first(ender, std::ref(a));
     std::thread second(ender, std::ref(b));
     ready.fetch_add(1);
-    while (ready.load() < 3) {
-    }
+    while (ready.load() < 3) std::this_thread::yield();
     if (watch.begin(both, 0)) {
       while (!control.terminated()) std::this_thread::yield();  // hangs if an end was missed
       EXPECT_TRUE(watch.end());

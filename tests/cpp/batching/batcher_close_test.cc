@@ -46,6 +46,22 @@ TEST(BatcherClose, DrainsWhatWasAccepted) {
   }
 }
 
+TEST(BatcherClose, DrainingWaitsNoLongerThanItMay) {
+  const Watchdog watchdog("a drain with an end to its waiting");
+  BatcherRig rig(Options{.instances = 2});
+  rig.block();
+  ValueRequest& queued = rig.request(1, 3.0F);
+  EXPECT_EQ(rig.enqueue(queued), 1u);
+  EXPECT_FALSE(rig.batcher.drain(rig.clock.now()));
+  EXPECT_TRUE(rig.batcher.closed());
+  ValueRequest& late = rig.request(1, 4.0F);
+  EXPECT_EQ(rig.enqueue(late), 0u);
+  rig.turnstile.open();
+  EXPECT_TRUE(rig.batcher.drain(anya::kNever));
+  EXPECT_TRUE(queued.ended() && queued.is_right());
+  EXPECT_TRUE(rig.batcher.drain(0));  // there is nothing to wait for
+}
+
 TEST(BatcherClose, RefusesWhatComesAfterwards) {
   const Watchdog watchdog("a closed batcher");
   BatcherRig rig;

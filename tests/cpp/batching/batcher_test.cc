@@ -343,10 +343,18 @@ TEST(Batcher, AFreedInstanceWaitsForCompanyThatKeepsArriving) {
   ValueRequest& first = rig.block();
   ValueRequest& second = rig.request(1, 1.0F);
   EXPECT_EQ(rig.enqueue(second), 1u);
+  // A freed instance looks at its queue, then at the clock, turn by turn until its delay is over. The second look at
+  // the clock from now on belongs to a turn that began after what is in the queue now had come.
+  const auto has_looked = [&rig, &second] {
+    until([&, before = rig.clock.reads()] { return rig.clock.reads() >= before + 2 || second.ended(); });
+  };
   rig.turnstile.open();
   EXPECT_TRUE(ends(first));
+  has_looked();
   ValueRequest& third = rig.request(1, 2.0F);
-  EXPECT_EQ(rig.enqueue(third), 1u);  // the clock stands still, so the freed instance is waiting for it
+  EXPECT_EQ(rig.enqueue(third), 1u);
+  has_looked();
+  EXPECT_FALSE(second.ended());  // the clock stands still, so it waits for company
   rig.clock.advance(1'000'000);
   EXPECT_TRUE(ends(second) && ends(third));
   EXPECT_EQ(rig.runs(), (Rows{1, 2}));

@@ -108,15 +108,15 @@ TEST(Keys, OneKeyIsOneKeyHoweverItsPointIsWritten) {
   EXPECT_EQ(read_public_keys(context, {one, two, one}).size(), 1u);
 }
 
-TEST(Keys, FilesAreWrittenForTheirOwnerAloneAndNeverWrittenOver) {
+TEST(Keys, ThePrivateFileIsItsOwnersAloneAndNeitherIsWrittenOver) {
   const TempDir dir;
   const std::string id = anya::generate_key(dir / "k", "P-256", "");
   EXPECT_EQ(mode_of(dir / "k"), 0600u);
   EXPECT_EQ(mode_of(dir / "k.pub"), 0600u);
   EXPECT_EQ(anya::key_ids({dir / "k.pub"}), std::vector<std::string>{id});
-  EXPECT_ERROR(ErrorCode::kModelLoadError, anya::generate_key(dir / "k", "P-256", ""));
+  EXPECT_ERROR(ErrorCode::kConfigError, anya::generate_key(dir / "k", "P-256", ""));
   dir.write("other.pub", "");
-  EXPECT_ERROR(ErrorCode::kModelLoadError, anya::generate_key(dir / "other", "P-256", ""));
+  EXPECT_ERROR(ErrorCode::kConfigError, anya::generate_key(dir / "other", "P-256", ""));
   EXPECT_EQ(mode_of(dir / "other"), 0u);
   EXPECT_EQ(anya::key_ids({dir / "k.pub"}), std::vector<std::string>{id});
 }
@@ -127,8 +127,8 @@ TEST(SmallFile, IsWrittenWholeOrNotAtAll) {
   write_atomically(path, "new", 0640, Existing::kReplace);
   EXPECT_EQ(read_small_file(path, 3, ErrorCode::kTrustError), "new");
   EXPECT_EQ(mode_of(path), 0640u);
-  EXPECT_ERROR(ErrorCode::kModelLoadError, write_atomically(path, "x", 0600, Existing::kRefuse));
-  EXPECT_ERROR(ErrorCode::kModelLoadError, write_atomically(dir / "no/f", "x", 0600, Existing::kReplace));
+  EXPECT_ERROR(ErrorCode::kConfigError, write_atomically(path, "x", 0600, Existing::kRefuse));
+  EXPECT_ERROR(ErrorCode::kConfigError, write_atomically(dir / "no/f", "x", 0600, Existing::kReplace));
   EXPECT_EQ(read_small_file(path, 3, ErrorCode::kTrustError), "new");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);  // nothing is left behind
   EXPECT_ERROR(ErrorCode::kTrustError, read_small_file(path, 2, ErrorCode::kTrustError));

@@ -3,6 +3,8 @@
 
 #include <cstring>
 #include <filesystem>
+#include <string>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -17,6 +19,7 @@
 using anya::Error;
 using anya::ErrorCode;
 using anya::integrity::Fd;
+using anya::integrity::folder_and_name;
 using anya::integrity::open_beneath;
 using anya::integrity::open_directory;
 using anya::integrity::open_named;
@@ -37,6 +40,14 @@ std::string text_of(const OwnedBytes& bytes) {
 }
 
 }  // namespace
+
+TEST(SafeOpen, APathIsAFolderAndAName) {
+  using Parts = std::pair<std::string, std::string>;
+  EXPECT_TRUE(folder_and_name("a/b/m.onnx") == Parts("a/b", "m.onnx"));
+  EXPECT_TRUE(folder_and_name("m.onnx") == Parts(".", "m.onnx"));
+  EXPECT_TRUE(folder_and_name("/m.onnx") == Parts("/", "m.onnx"));
+  EXPECT_TRUE(folder_and_name("a/") == Parts("a", ""));
+}
 
 TEST(SafeOpen, ReadsAFileBelowTheRoot) {
   const TempDir dir;

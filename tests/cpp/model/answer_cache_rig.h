@@ -26,6 +26,15 @@ inline CacheOptions with_cache() {
   return options;
 }
 
+// Fresh for `ttl` seconds, then given for so many more: when the run fails, and while a new answer is made.
+inline CacheOptions with_stale(double if_error, double while_revalidate, double ttl = 10) {
+  CacheOptions options = with_cache();
+  options.ttl = ttl;
+  options.stale_if_error = if_error;
+  options.stale_while_revalidate = while_revalidate;
+  return options;
+}
+
 // One instance over a fake session: y = 2x + 1, where nothing else is said.
 struct Rig {
   explicit Rig(const CacheOptions& cache = with_cache(), std::int64_t max_queue_size = 64,
@@ -53,19 +62,32 @@ struct Rig {
     requests.back()->priority = priority;
     return *requests.back();
   }
-  // What a binding does before the run. True: it is in.
-  bool prepare(ValueRequest& one, Model::Caching caching = Model::Caching::kUse) {
+  // What a binding does before the run. True: it is in. With a refusal of its own, several threads may.
+  bool prepare(ValueRequest& one, Status& refusal, Model::Caching caching = Model::Caching::kUse) const {
     EXPECT_TRUE(model->admit(one).ok());
-    last_refusal = model->find_answer(one, caching);
-    return one.ended() || (last_refusal.ok() && model->join(one, false));
+    refusal = model->find_answer(one, caching);
+    return one.ended() || (refusal.ok() && model->join(one, false));
   }
-  bool enqueue(ValueRequest& one) {
+  bool enqueue(ValueRequest& one, Status& refusal) const {
     Request* only = &one;
-    return model->enqueue({&only, 1}, false, last_refusal) == 1;
+    return model->enqueue({&only, 1}, false, refusal) == 1;
   }
+  void ask(ValueRequest& one, Model::Caching caching = Model::Caching::kUse) const {
+    Status refusal;
+    if (!prepare(one, refusal, caching)) EXPECT_TRUE(enqueue(one, refusal));
+  }
+  bool prepare(ValueRequest& one, Model::Caching caching = Model::Caching::kUse) {
+    return prepare(one, last_refusal, caching);
+  }
+  bool enqueue(ValueRequest& one) { return enqueue(one, last_refusal); }
   ValueRequest& ask(float value, int priority = 0) {
     ValueRequest& one = request(value, priority);
-    if (!prepare(one)) EXPECT_TRUE(enqueue(one));
+    ask(one);
+    return one;
+  }
+  ValueRequest& answered(float value) {
+    ValueRequest& one = ask(value);
+    wait(one);
     return one;
   }
   // A run that waits at the turnstile, so that what comes next stays in the queue.
@@ -78,7 +100,9 @@ struct Rig {
   }
   void cancel(Request& one) { model->conclude(one, ErrorCode::kCancelled, Reason::kCancelled); }
   static void wait(Request& one) { static_cast<void>(one.wait(kNever)); }
-  void wait_all() {
+  // The runs go on, and everything that was asked ends.
+  void finish() {
+    turnstile.open();
     for (const auto& one : requests) wait(*one);
   }
   // Its own right answer, from its own run or another one's.

@@ -5,21 +5,17 @@
 
 #include <cmath>
 #include <limits>
-#include <memory>
-#include <vector>
 
-#include "anya/rollout_tally.h"
 #include "model/answer_cache_rig.h"
+#include "support/tally_memory.h"
 
 using namespace anya::test;
-using anya::CacheOptions;
 using anya::ErrorCode;
 using anya::Model;
-using anya::Status;
 
 TEST(AnswerCache, AHitIsAnsweredWithoutARunAndWithoutAnInstance) {
   Rig rig;
-  Rig::wait(rig.ask(1));
+  rig.answered(1);
   rig.occupy();
   const ValueRequest& hit = rig.ask(1);
   EXPECT_TRUE(hit.ended());
@@ -31,7 +27,7 @@ TEST(AnswerCache, AHitIsAnsweredWithoutARunAndWithoutAnInstance) {
 
 TEST(AnswerCache, AHitIsAnsweredThoughTheQueueIsFull) {
   Rig rig(with_cache(), 1);
-  Rig::wait(rig.ask(1));
+  rig.answered(1);
   rig.turnstile.shut();
   rig.ask(2);
   rig.turnstile.wait_for(2);
@@ -45,42 +41,33 @@ TEST(AnswerCache, AHitIsAnsweredThoughTheQueueIsFull) {
 TEST(AnswerCache, NothingNotFiniteIsKept) {
   Rig rig;
   for (const float odd : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-    Rig::wait(rig.ask(odd));
-    Rig::wait(rig.ask(odd));
+    rig.answered(odd);
+    rig.answered(odd);
   }
   EXPECT_EQ(rig.cache().entries, 0u);
   EXPECT_EQ(rig.session->runs(), 4);
 }
 
 TEST(AnswerCache, AStaleAnswerIsBetterThanAnError) {
-  CacheOptions options = with_cache();
-  options.ttl = 10;
-  options.stale_if_error = 100;
-  Rig rig(options);
-  Rig::wait(rig.ask(1));
+  Rig rig(with_stale(100, 0));
+  rig.answered(1);
   rig.clock->advance(11 * kSecond);
   rig.fails.store(true);
-  ValueRequest& kept = rig.ask(1);
-  Rig::wait(kept);
+  const ValueRequest& kept = rig.answered(1);
   EXPECT_TRUE(rig.is_right(kept));
   EXPECT_EQ(kept.stale_age, 1 * kSecond);
-  ValueRequest& unknown = rig.ask(2);
-  Rig::wait(unknown);
+  const ValueRequest& unknown = rig.answered(2);
   EXPECT_TRUE(unknown.status.code == ErrorCode::kExecutionError);
   rig.clock->advance(100 * kSecond);
-  ValueRequest& late = rig.ask(1);
-  Rig::wait(late);
+  const ValueRequest& late = rig.answered(1);
   EXPECT_TRUE(late.status.code == ErrorCode::kExecutionError);
   EXPECT_EQ(rig.cache().stale_on_error, 1u);
   rig.expect_at_rest();
 }
 
 TEST(AnswerCache, ACancelledRequestGetsNoStaleAnswer) {
-  CacheOptions options = with_cache();
-  options.ttl = 10;
-  options.stale_if_error = 100;
-  Rig rig(options);
-  Rig::wait(rig.ask(1));
+  Rig rig(with_stale(100, 0));
+  rig.answered(1);
   rig.clock->advance(11 * kSecond);
   rig.turnstile.shut();
   ValueRequest& one = rig.ask(1);
@@ -89,11 +76,8 @@ TEST(AnswerCache, ACancelledRequestGetsNoStaleAnswer) {
 }
 
 TEST(AnswerCache, AStaleAnswerIsGivenWhileANewOneIsMade) {
-  CacheOptions options = with_cache();
-  options.ttl = 10;
-  options.stale_while_revalidate = 100;
-  Rig rig(options);
-  Rig::wait(rig.ask(1));
+  Rig rig(with_stale(0, 100));
+  rig.answered(1);
   rig.clock->advance(11 * kSecond);
   rig.turnstile.shut();
   for (int i = 0; i < 3; ++i) {
@@ -115,18 +99,16 @@ TEST(AnswerCache, WhatBypassesTheCacheNeitherUsesNorFillsIt) {
   Rig rig;
   for (int i = 0; i < 2; ++i) {
     ValueRequest& one = rig.request(1);
-    ASSERT_TRUE(rig.model->admit(one).ok());
-    ASSERT_TRUE(rig.model->find_answer(one, Model::Caching::kBypass).ok());
-    EXPECT_FALSE(one.ended());
-    EXPECT_TRUE(rig.enqueue(one));
+    rig.ask(one, Model::Caching::kBypass);
     Rig::wait(one);
   }
-  EXPECT_EQ(rig.cache().insertions + rig.cache().misses, 0u);
+  EXPECT_EQ(rig.cache().insertions + rig.cache().misses + rig.cache().hits, 0u);
+  EXPECT_EQ(rig.session->runs(), 2);
 }
 
 TEST(AnswerCache, AClosedModelAnswersNothingAndKeepsNothing) {
   Rig rig;
-  Rig::wait(rig.ask(1));
+  rig.answered(1);
   rig.model->close();
   ValueRequest& one = rig.request(1);
   EXPECT_FALSE(rig.prepare(one));
@@ -136,26 +118,18 @@ TEST(AnswerCache, AClosedModelAnswersNothingAndKeepsNothing) {
 
 // One run, a hit, one who waited, and a failure that a stale answer hid: the judge of a rollout hears of the runs.
 TEST(AnswerCache, OnlyRunsAreEvidence) {
-  CacheOptions options = with_cache();
-  options.ttl = 1;
-  options.stale_if_error = 100;
-  Rig rig(options);
-  struct alignas(64) CacheLine {
-    std::byte bytes[64];
-  };
-  const auto lines = std::make_shared<std::vector<CacheLine>>((anya::RolloutTally::bytes() + 63) / 64);
-  anya::RolloutTally tally({lines->data()->bytes, lines->size() * 64}, lines, 1000 * kSecond);
+  Rig rig(with_stale(100, 0, 1));
+  anya::RolloutTally tally = TallyMemory().tally(1000 * kSecond);
   const auto ask = [&](float value) {
     ValueRequest& one = rig.request(value);
     one.tally = &tally;
-    if (!rig.prepare(one)) EXPECT_TRUE(rig.enqueue(one));
+    rig.ask(one);
     return &one;
   };
   rig.occupy();
   ask(5);
   ask(5);
-  rig.turnstile.open();
-  rig.wait_all();
+  rig.finish();
   EXPECT_TRUE(ask(5)->by_other);
   rig.clock->advance(2 * kSecond);
   rig.fails.store(true);

@@ -317,7 +317,7 @@ TEST(Model, TwinsDoNotWaitForEachOther) {
   ValueRequest& stuck = rig.request();
   EXPECT_TRUE(busy->admit(stuck).ok());
   std::thread caller([&] { EXPECT_TRUE(busy->run_here(stuck)); });
-  rig.turnstile.wait_for(1);
+  rig.turnstile.wait_for(2);  // after the quick one
   rig.model->end_twin(idle);
   const anya::ModelStats during = rig.model->stats();
   EXPECT_EQ(during.accepted, 2u);

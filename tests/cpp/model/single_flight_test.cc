@@ -11,17 +11,13 @@
 using namespace anya::test;
 using anya::CacheOptions;
 using anya::ErrorCode;
-using anya::Model;
-using anya::Request;
-using anya::Status;
 
 TEST(SingleFlight, EqualRequestsInFlightRunOnce) {
   Rig rig;
   rig.occupy();
   for (int i = 0; i < 20; ++i) rig.ask(5);
   rig.ask(6);
-  rig.turnstile.open();
-  rig.wait_all();
+  rig.finish();
   for (const auto& one : rig.requests) EXPECT_TRUE(rig.is_right(*one));
   EXPECT_EQ(rig.cache().coalesced, 19u);
   EXPECT_EQ(rig.model->stats().rows, 3u);
@@ -34,8 +30,7 @@ TEST(SingleFlight, WithoutSingleFlightEachRuns) {
   Rig rig(options);
   rig.occupy();
   for (int i = 0; i < 5; ++i) rig.ask(5);
-  rig.turnstile.open();
-  rig.wait_all();
+  rig.finish();
   EXPECT_EQ(rig.model->stats().rows, 6u);
   EXPECT_TRUE(rig.ask(5).ended());
 }
@@ -44,8 +39,7 @@ TEST(SingleFlight, AFailedLeaderFailsThoseWhoWait) {
   Rig rig;
   rig.occupy();
   for (int i = 0; i < 5; ++i) rig.ask(kPoison);
-  rig.turnstile.open();
-  rig.wait_all();
+  rig.finish();
   for (std::size_t i = 1; i < rig.requests.size(); ++i) {
     EXPECT_TRUE(rig.requests[i]->status.code == ErrorCode::kExecutionError);
     EXPECT_EQ(*rig.requests[i]->status.text, "poison");
@@ -61,8 +55,7 @@ TEST(SingleFlight, OrLetsTheNextOneRun) {
   Rig rig(options);
   rig.occupy();
   for (int i = 0; i < 5; ++i) rig.ask(kPoison);
-  rig.turnstile.open();
-  rig.wait_all();
+  rig.finish();
   EXPECT_EQ(rig.session->runs(), 6);
   EXPECT_EQ(rig.ended(ErrorCode::kExecutionError), 5u);
   rig.expect_at_rest();
@@ -127,8 +120,7 @@ TEST(SingleFlight, NobodyWaitsForALessUrgentRun) {
   EXPECT_FALSE(urgent.by_other);
   ValueRequest& patient = rig.ask(5, 255);
   EXPECT_TRUE(patient.by_other);
-  rig.turnstile.open();
-  rig.wait_all();
+  rig.finish();
   EXPECT_EQ(rig.model->stats().rows, 3u);
 }
 
@@ -138,8 +130,7 @@ TEST(SingleFlight, NoMoreWaitThanMayQueue) {
   rig.ask(5);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(rig.ask(5).by_other);
   EXPECT_FALSE(rig.ask(5).by_other);
-  rig.turnstile.open();
-  rig.wait_all();
+  rig.finish();
 }
 
 // Nobody finds a place once the leader has gone: each ends, one after the other, and none inside the other.
@@ -155,9 +146,8 @@ TEST(SingleFlight, AFullQueueEndsThoseWhoWereToRun) {
   rig.model->give_up(leader);
   EXPECT_TRUE(one.status.code == ErrorCode::kOverloaded);
   EXPECT_TRUE(two.status.code == ErrorCode::kOverloaded);
-  rig.turnstile.open();
   rig.requests.erase(rig.requests.begin() + 1);
-  rig.wait_all();
+  rig.finish();
   rig.expect_at_rest();
 }
 
@@ -165,10 +155,8 @@ TEST(SingleFlight, AFullQueueEndsThoseWhoWereToRun) {
 // all.
 TEST(SingleFlight, NoneIsLostInTheCrowd) {
   for (const char* on_error : {"fail", "rerun"}) {
-    CacheOptions options = with_cache();
+    CacheOptions options = with_stale(0, 1e-6, 1e-6);
     options.on_leader_error = on_error;
-    options.ttl = 1e-6;
-    options.stale_while_revalidate = 1e-6;
     Rig rig(options, 1024);
     constexpr int kThreads = 3;
     constexpr int kEach = 700;
@@ -182,13 +170,7 @@ TEST(SingleFlight, NoneIsLostInTheCrowd) {
           mine.push_back(
               std::make_unique<ValueRequest>(rig.owner, 1, which == 0 ? kPoison : static_cast<float>(which)));
           ValueRequest& one = *mine.back();
-          EXPECT_TRUE(rig.model->admit(one).ok());
-          Status refusal = rig.model->find_answer(one, Model::Caching::kUse);
-          EXPECT_TRUE(refusal.ok());
-          if (!one.ended() && !rig.model->join(one, false)) {
-            Request* only = &one;
-            EXPECT_EQ(rig.model->enqueue({&only, 1}, false, refusal), 1u);
-          }
+          rig.ask(one);
           if (random() % 4 == 0) rig.cancel(one);
           if (random() % 8 == 0) Rig::wait(one);
           rig.clock->advance(100);

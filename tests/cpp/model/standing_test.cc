@@ -21,14 +21,6 @@ namespace {
 
 constexpr std::int64_t kRoom = 64;
 
-CacheOptions stale(double if_error, double while_revalidate) {
-  CacheOptions options = with_cache();
-  options.ttl = 10;
-  options.stale_if_error = if_error;
-  options.stale_while_revalidate = while_revalidate;
-  return options;
-}
-
 // Opens after two failures of the last two calls, for five seconds.
 BreakerOptions quick() {
   BreakerOptions options;
@@ -40,8 +32,8 @@ BreakerOptions quick() {
 
 void break_it(Rig& rig) {
   rig.fails.store(true);
-  Rig::wait(rig.ask(100));
-  Rig::wait(rig.ask(101));
+  rig.answered(100);
+  rig.answered(101);
   EXPECT_TRUE(rig.model->circuit()->state == CircuitState::kOpen);
 }
 
@@ -49,13 +41,13 @@ void break_it(Rig& rig) {
 
 TEST(Standing, AHitNeitherAsksTheBreakerNorTellsIt) {
   Rig rig(with_cache(), kRoom, quick());
-  Rig::wait(rig.ask(1));
+  rig.answered(1);
   rig.fails.store(true);
-  Rig::wait(rig.ask(100));
+  rig.answered(100);
   for (int i = 0; i < 5; ++i) EXPECT_TRUE(rig.ask(1).ended());
   EXPECT_EQ(rig.model->circuit()->calls, 2u);  // hits would have pushed the failure out
   EXPECT_EQ(rig.model->circuit()->failed, 1u);
-  Rig::wait(rig.ask(101));
+  rig.answered(101);
   EXPECT_TRUE(rig.model->circuit()->state == CircuitState::kOpen);
   EXPECT_TRUE(rig.is_right(rig.ask(1)));
   EXPECT_FALSE(rig.model->turns_away());  // who knows what it will be asked
@@ -69,15 +61,14 @@ TEST(Standing, FollowersOfOneFailedRunAreOneCall) {
   rig.occupy();
   rig.fails.store(true);
   for (int i = 0; i < 5; ++i) rig.ask(1);
-  rig.turnstile.open();
-  rig.wait_all();
+  rig.finish();
   EXPECT_EQ(rig.ended(ErrorCode::kExecutionError), 6u);  // that of `occupy` included
   EXPECT_EQ(rig.model->circuit()->events.back().calls, 2u);
 }
 
 TEST(Standing, AStaleAnswerIsBetterThanAnOpenBreaker) {
-  Rig rig(stale(100, 0), kRoom, quick());
-  Rig::wait(rig.ask(1));
+  Rig rig(with_stale(100, 0), kRoom, quick());
+  rig.answered(1);
   rig.clock->advance(11 * kSecond);
   break_it(rig);
   const ValueRequest& answered = rig.ask(1);
@@ -89,19 +80,17 @@ TEST(Standing, AStaleAnswerIsBetterThanAnOpenBreaker) {
 }
 
 TEST(Standing, WhoTakesNothingStaleGetsTheErrorOrAFreshAnswer) {
-  Rig rig(stale(100, 50));
-  Rig::wait(rig.ask(1));
+  Rig rig(with_stale(100, 50));
+  rig.answered(1);
   rig.clock->advance(11 * kSecond);
   rig.fails.store(true);
   ValueRequest& failed = rig.request(1);
-  EXPECT_FALSE(rig.prepare(failed, Model::Caching::kFresh));
-  EXPECT_TRUE(rig.enqueue(failed));
+  rig.ask(failed, Model::Caching::kFresh);
   Rig::wait(failed);
   EXPECT_TRUE(failed.status.code == ErrorCode::kExecutionError);
   rig.fails.store(false);
   ValueRequest& fresh = rig.request(1);
-  EXPECT_FALSE(rig.prepare(fresh, Model::Caching::kFresh));
-  EXPECT_TRUE(rig.enqueue(fresh));
+  rig.ask(fresh, Model::Caching::kFresh);
   Rig::wait(fresh);
   EXPECT_TRUE(rig.is_right(fresh));
   EXPECT_EQ(rig.cache().stale + rig.cache().stale_on_error, 0u);
@@ -111,8 +100,8 @@ TEST(Standing, WhoTakesNothingStaleGetsTheErrorOrAFreshAnswer) {
 }
 
 TEST(Standing, NothingIsMadeAnewWhileTheBreakerIsOpen) {
-  Rig rig(stale(0, 1000), kRoom, quick());
-  Rig::wait(rig.ask(1));
+  Rig rig(with_stale(0, 1000), kRoom, quick());
+  rig.answered(1);
   rig.clock->advance(11 * kSecond);
   break_it(rig);
   const int before = rig.session->runs();
@@ -127,10 +116,10 @@ TEST(Standing, NothingIsMadeAnewWhileTheBreakerIsOpen) {
 }
 
 TEST(Standing, WhatTheCacheHadLastIsFoundAndCountedNowhereElse) {
-  CacheOptions options = stale(0, 0);
+  CacheOptions options = with_stale(0, 0);
   options.last_good = 1000;
   Rig rig(options);
-  Rig::wait(rig.ask(1));
+  rig.answered(1);
   rig.clock->advance(20 * kSecond);
   const auto last = [&](float value, anya::Nanos max_age) -> ValueRequest& {
     ValueRequest& one = rig.request(value);

@@ -56,6 +56,16 @@ void call_cuda(const Api& api) {
   api.release_cuda_options(cuda);
 }
 
+// A library that is not there: ONNX Runtime says so.
+void call_operators(const Api& api) {
+  RawSessionOptions* raw = nullptr;
+  check(api, api.create_session_options(&raw), ErrorCode::kConfigError, "options");
+  const SessionOptionsHandle options(raw, {&api});
+  RawStatus* const status = api.register_custom_ops_library(raw, "/dev/null/no-library.so");
+  EXPECT_TRUE(status != nullptr);
+  ignore(api, status);
+}
+
 void run_once(Runtime& runtime, const std::string& model, const std::vector<TensorView>& inputs,
               const std::vector<std::uint32_t>& indices, std::vector<OutputBuffer> outputs) {
   SessionOptions options;
@@ -90,6 +100,7 @@ TEST(Api, EverySlotIsExercised) {
     const NamedBytes file{"weights.bin", std::as_bytes(std::span(weights))};
     EXPECT_FALSE(runtime->open_session(model_bytes("external_top"), {&file, 1}, {}) == nullptr);
     call_cuda(runtime->api());
+    call_operators(runtime->api());
     RawSessionOptions* options = nullptr;
     check(runtime->api(), runtime->api().create_session_options(&options), ErrorCode::kConfigError, "options");
     const SessionOptionsHandle owned(options, {&runtime->api()});

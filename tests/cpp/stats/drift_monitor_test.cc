@@ -169,11 +169,16 @@ TEST(DriftMonitor, KeptRowsAreCountedThoughTheirMemoryHasChanged) {
   Rows rows({0.5, 1, 0.5, 1});
   monitor.keep(0, rows.run({&asker, 1}));
   rows.values.assign(4, 100.0F);
+  const DriftCounts early = monitor.take();
+  EXPECT_EQ(early.rows + early.sampled_rows + sum(early.bins), 0U);  // no row without its values
   monitor.look_at_kept(0);
   const DriftCounts counts = monitor.take();
+  EXPECT_EQ(counts.rows, 2U);
+  EXPECT_EQ(counts.sampled_rows, 2U);
   EXPECT_EQ(counts.bins, (std::vector<std::uint64_t>{0, 2, 0, 0, 2, 0, 0, 2, 0, 0, 2, 0}));
   monitor.look_at_kept(0);
-  EXPECT_EQ(sum(monitor.take().bins), 0U);
+  const DriftCounts late = monitor.take();
+  EXPECT_EQ(late.rows + sum(late.bins), 0U);
 }
 
 TEST(DriftMonitor, WhatIsTooLargeToKeepIsCountedAtOnce) {

@@ -63,7 +63,7 @@ TEST(MetricsText, AFamilyOfSeveralPartsIsOneAndASeriesIsThereOnce) {
   const MetricFamily one{"g", MetricKind::kGauge, "x", {"m"}, {{{"a"}, 1}}, {}};
   const MetricFamily two{"g", MetricKind::kGauge, "x", {"m"}, {{{"a"}, 2}, {{"b"}, 3}}, {}};
   const std::vector<std::vector<MetricFamily>> parts = {{one}, {two}};
-  EXPECT_EQ(anya::metrics_text(parts, false), "# HELP g x\n# TYPE g gauge\ng{m=\"a\"} 1\ng{m=\"b\"} 3\n");
+  EXPECT_EQ(anya::metrics_text(parts, false), "# HELP g x\n# TYPE g gauge\ng{m=\"a\"} 3\ng{m=\"b\"} 3\n");
 }
 
 TEST(MetricFamilies, EqualVersionsAreSummed) {

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "anya/rollout_tally.h"
 
-#include <memory>
+#include <csignal>
 #include <thread>
 #include <vector>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "anya/status.h"
 #include "support/check.h"
+#include "support/tally_memory.h"
 #include "support/watchdog.h"
 
 using namespace anya::test;
@@ -18,21 +22,8 @@ namespace {
 
 constexpr Nanos kSecond = 1'000'000'000;
 
-struct alignas(64) CacheLine {
-  std::byte bytes[64];
-};
-
-// Memory that several tallies may share, as several processes do.
-std::shared_ptr<std::vector<CacheLine>> memory() {
-  return std::make_shared<std::vector<CacheLine>>((RolloutTally::bytes() + 63) / 64);
-}
-std::span<std::byte> span(std::vector<CacheLine>& lines) { return {lines.data()->bytes, lines.size() * 64}; }
-RolloutTally tally_in(const std::shared_ptr<std::vector<CacheLine>>& lines) {
-  return RolloutTally(span(*lines), lines, kSecond);
-}
-
 struct Fixture {
-  RolloutTally tally = tally_in(memory());
+  RolloutTally tally = TallyMemory().tally(kSecond);
   void answer(Arm arm, std::uint64_t key, bool bad, Nanos now, Nanos compute = 1'000'000) {
     tally.answered(arm, key, bad, compute, 1, 0, now);
   }
@@ -180,15 +171,65 @@ TEST(RolloutTally, ManyKeysAreCountedExactlyOrNotAtAll) {
 }
 
 TEST(RolloutTally, TwoTalliesOfOneMemoryCountTogether) {
-  const auto lines = memory();
-  RolloutTally first = tally_in(lines);
-  RolloutTally second = tally_in(lines);
+  const TallyMemory memory;
+  RolloutTally first = memory.tally(kSecond);
+  RolloutTally second = memory.tally(kSecond);
   first.answered(Arm::kNew, 7, true, 0, 1, 0, kSecond);
   second.answered(Arm::kNew, 7, true, 0, 1, 0, kSecond);
   second.answered(Arm::kNew, 8, false, 1000, 1, 0, kSecond);
   const auto counts = first.look(1).counts[1][0];
   EXPECT_EQ(counts.units, 2u);
   EXPECT_EQ(counts.bad, 1u);
+}
+
+namespace {
+
+// A tally's memory in two places. Whoever first writes through `locked` is held up, and `other` counts the same key
+// before the write goes on: so comes what another thread does between the look at a word and its exchange.
+struct Overtaken {
+  Overtaken() {
+    ASSERT_TRUE(ftruncate(file, static_cast<off_t>(bytes)) == 0);
+    ASSERT_TRUE(locked != MAP_FAILED && open != MAP_FAILED);
+    it = this;
+    struct sigaction touched{};
+    touched.sa_flags = SA_RESETHAND;  // a second fault is an error
+    touched.sa_handler = [](int) {
+      mprotect(it->locked, it->bytes, PROT_READ | PROT_WRITE);
+      it->other.reported(Arm::kNew, 1, 7, true, kSecond);
+    };
+    sigaction(SIGSEGV, &touched, &before);
+  }
+  ~Overtaken() {
+    sigaction(SIGSEGV, &before, nullptr);
+    munmap(locked, bytes);
+    munmap(open, bytes);
+    close(file);
+  }
+  Overtaken(const Overtaken&) = delete;
+  Overtaken& operator=(const Overtaken&) = delete;
+
+  void* map(int access) const { return mmap(nullptr, bytes, access, MAP_SHARED, file, 0); }
+  RolloutTally tally_at(void* place) const { return {{static_cast<std::byte*>(place), bytes}, nullptr, kSecond}; }
+
+  static inline Overtaken* it = nullptr;
+  const std::size_t bytes = RolloutTally::bytes();
+  const int file = memfd_create("tally", MFD_CLOEXEC);
+  void* const locked = map(PROT_READ);
+  void* const open = map(PROT_READ | PROT_WRITE);
+  RolloutTally other = tally_at(open);
+  struct sigaction before{};
+};
+
+}  // namespace
+
+TEST(RolloutTally, AKeyThatSomebodyElseCountsBetweenLookAndWriteCountsOnce) {
+  Overtaken memory;
+  RolloutTally tally = memory.tally_at(memory.locked);
+  tally.reported(Arm::kNew, 1, 7, true, kSecond);
+  const auto counts = tally.look(1).counts[1][1];
+  EXPECT_EQ(counts.units, 1u);
+  EXPECT_EQ(counts.bad, 1u);
+  EXPECT_EQ(counts.first_bad, 1u);
 }
 
 TEST(RolloutTally, ThreadsLoseNothing) {
@@ -214,7 +255,7 @@ TEST(RolloutTally, ThreadsLoseNothing) {
 }
 
 TEST(RolloutTally, MemoryThatIsTooSmallOrCrookedIsRefused) {
-  const auto lines = memory();
-  EXPECT_ERROR(anya::ErrorCode::kConfigError, RolloutTally(span(*lines).first(64), lines, kSecond));
-  EXPECT_ERROR(anya::ErrorCode::kConfigError, RolloutTally(span(*lines).subspan(8), lines, kSecond));
+  const TallyMemory memory;
+  EXPECT_ERROR(anya::ErrorCode::kConfigError, RolloutTally(memory.bytes().first(64), nullptr, kSecond));
+  EXPECT_ERROR(anya::ErrorCode::kConfigError, RolloutTally(memory.bytes().subspan(8), nullptr, kSecond));
 }
