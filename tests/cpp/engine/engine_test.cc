@@ -283,6 +283,10 @@ TEST(Engine, AKeysHashDependsOnKeyAndSaltAndIsNeverZero) {
   for (std::uint64_t salt = 0; salt < 100; ++salt) EXPECT_NE(Engine::key_hash("", salt), 0u);
 }
 
+// A child of several threads may allocate with the C library, whose locks a fork takes along. A sanitizer's allocator
+// has that from LLVM 18 (address) and 19 (thread), GCC 15: with older ones a child hangs where a thread that it lacks
+// was just allocating.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 // A child gets a clear error from every door, may let go of everything, and exits; the parent goes on.
 TEST(Engine, AForkedChildIsRefusedAndExitsCleanly) {
   const Watchdog watchdog("a forked child");
@@ -320,3 +324,4 @@ TEST(Engine, AForkedChildIsRefusedAndExitsCleanly) {
   EXPECT_TRUE(in_parent.is_right());
   engine->close();
 }
+#endif

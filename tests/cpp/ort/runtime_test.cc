@@ -171,6 +171,10 @@ TEST(ExternalData, AFileShorterThanTheTensorIsRefused) {
   EXPECT_ERROR(ErrorCode::kModelInvalid, open("external_top", {}, {&file, 1}));
 }
 
+// A child of several threads may allocate with the C library, whose locks a fork takes along. A sanitizer's allocator
+// has that from LLVM 18 (address) and 19 (thread), GCC 15: with older ones a child hangs where a thread that it lacks
+// was just allocating.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST(Fork, AChildIsRefusedAndLetsGoWithoutADeadlock) {
   SessionOptions options;
   options.intra_op_num_threads = 4;
@@ -198,5 +202,6 @@ TEST(Fork, AChildIsRefusedAndLetsGoWithoutADeadlock) {
   ASSERT_EQ(child, waitpid(child, &status, 0));
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
+#endif
 
 }  // namespace anya::ort::test
