@@ -277,8 +277,8 @@ PyType_Slot slots[] = {{Py_tp_doc, kDoc},
                        {Py_am_send, reinterpret_cast<void*>(step)},
                        {0, nullptr}};
 
-PyType_Spec spec = {"anya_engine._core.AsyncCall", sizeof(AsyncCall), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+PyType_Spec type_spec = {"anya_engine._core.AsyncCall", sizeof(AsyncCall), 0,
+                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
 
 }  // namespace
 
@@ -348,7 +348,7 @@ bool wake(AsyncCall* call, Wake how) {
 }
 
 void register_async_call(py::module_& module) {
-  PyObject* const type = PyType_FromModuleAndSpec(module.ptr(), &spec, nullptr);
+  PyObject* const type = PyType_FromModuleAndSpec(module.ptr(), &type_spec, nullptr);
   if (type == nullptr) throw py::error_already_set();
   g_type = reinterpret_cast<PyTypeObject*>(type);
   module.add_object("AsyncCall", type);

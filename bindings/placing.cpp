@@ -13,8 +13,6 @@ namespace {
 using py::detail::array_proxy;
 using py::detail::npy_api;
 
-constexpr std::size_t kReleaseFrom = std::size_t{64} << 10U;  // a copy of about 5 us
-
 // Counts and sets the refusal that a binding has found by itself.
 bool refuse(PyModel& model, std::size_t input, ErrorCode code, Reason reason, std::int64_t index, std::int64_t value,
             std::int64_t limit) {

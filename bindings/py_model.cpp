@@ -13,7 +13,6 @@
 namespace anya::python {
 namespace {
 
-constexpr std::size_t kReleaseFrom = std::size_t{64} << 10U;  // a copy or a hash of about 5 us
 constexpr double kLongestTimeout = 1e9;  // seconds, about 31 years: beyond it a deadline is a mistake
 
 py::object interned(const std::string& name) {

@@ -65,7 +65,7 @@ std::unique_ptr<PyModel> load(const py::object& self, const std::string& name, c
 }
 
 // Waits in slices, so that handlers of signals run: who presses Control-C need not wait for a run that does not end.
-void close(const py::object& object) {
+void drain_and_close(const py::object& object) {
   constexpr Nanos kSlice = 100'000'000;
   PyEngine& self = object.cast<PyEngine&>();
   const Clock& clock = *self.engine->dependencies().clock;
@@ -96,7 +96,7 @@ void register_engine(py::module_& module) {
            "what was "
            "decided: code, digest, signer, whether it is deprecated. `counters`: writable memory of counters_size() "
            "bytes, aligned to 64, to count in. Blocks with the GIL released.")
-      .def("close", &close,
+      .def("close", &drain_and_close,
            "Drains everything; refuses what comes after. Idempotent. Blocks. What a signal's handler raises ends the "
            "waiting, not the draining; close() again waits on.")
       .def(
